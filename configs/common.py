@@ -1,0 +1,127 @@
+"""Every default of the project, once. A config file starts here and changes what its claim needs.
+
+A config file defines `get_config(arg)`, where `arg` is `MODEL[,KEY=VALUE...]`: the model is a file
+of `jaxseg/models`, the keys are that model's own options. Everything else is changed on the
+command line, for example `--config.schedule.learning_rate=0.02`.
+"""
+
+import ast
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jaxseg.errors import UserError, suggest
+
+
+def get_config(arg: str) -> ConfigDict:
+    """The defaults, with the model that `arg` names; raises UserError for a wrong name or key."""
+    config = ConfigDict()
+    config.seed = 0  # parameters, data order, augmentation and dropout all follow from it
+    config.total_steps = 10_000
+    config.batch_size = 16  # of all devices together
+    config.dtype = "float32"  # of the computation, or "bfloat16"; parameters are always float32
+    config.parallel = "jit"  # or "pmap"
+    config.log_every = 20  # steps
+    config.num_predictions = 4  # overlays drawn after the last evaluation
+    config.model = model_config(arg)
+
+    config.dataset = ConfigDict()
+    config.dataset.name = ""  # a file of jaxseg/data
+    config.dataset.data_dir = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
+    config.dataset.train_split = "train"  # any TFDS split, slices such as train[:80%] too
+    config.dataset.val_split = "val"
+    config.dataset.cache = False  # keep decoded examples in memory: for sets of a few gigabytes
+    config.dataset.mean = (123.675, 116.28, 103.53)  # ImageNet's RGB, in 0..255
+    config.dataset.std = (58.395, 57.12, 57.375)
+
+    config.augment = ConfigDict()
+    config.augment.crop_size = (512, 512)  # height, width
+    config.augment.scale = (0.5, 2.0)  # uniform, as in DeepLabv3, section 4.1
+    config.augment.flip = True  # left-right, every second example
+    config.augment.vertical_flip = False
+    config.augment.rotate90 = False
+    config.augment.brightness = 0.0  # largest relative change; 0 is off
+    config.augment.contrast = 0.0
+    config.augment.saturation = 0.0
+
+    config.pipeline = ConfigDict()
+    config.pipeline.workers = 2  # threads
+    config.pipeline.prefetch = 4  # batches made ahead
+
+    config.loss = ConfigDict()
+    config.loss.label_smoothing = 0.0
+    config.loss.class_weights = ()  # one a class, or empty; `jaxseg data stats` prints them
+    config.loss.aux_weight = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 4)
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "sgd"  # or "adamw"
+    config.optimizer.momentum = 0.9  # sgd
+    config.optimizer.betas = (0.9, 0.999)  # adamw
+    config.optimizer.weight_decay = 1e-4  # of kernels only: biases and norms are free
+    config.optimizer.encoder_lr_multiplier = 1.0
+    config.optimizer.grad_clip_norm = 0.0  # of all gradients together; 0 is off
+
+    config.schedule = ConfigDict()
+    config.schedule.name = "poly"  # or "cosine", "constant"
+    config.schedule.learning_rate = 0.01
+    config.schedule.power = 0.9  # poly
+    config.schedule.warmup_steps = 0  # linear, from zero
+
+    config.ema_decay = 0.0  # of parameters and statistics that evaluation then uses; 0 is off
+
+    config.eval = ConfigDict()
+    config.eval.every = 1000  # steps
+    config.eval.batch_size = 8
+    config.eval.size_multiple = 32  # image sizes are padded up to it, so that few shapes compile
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = 1000  # steps; every evaluation saves too
+    config.checkpoint.keep = 2  # the latest so many, and the best by validation mIoU
+    return config
+
+
+def model_config(arg: str) -> ConfigDict:
+    """`"deeplabv3plus,backbone=resnet50"` -> the model's name and all of its options."""
+    from jaxseg import models
+
+    name, *pairs = [part.strip() for part in _split(arg)]
+    options = models.options(name)
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise UserError(f"config argument {pair!r} is not KEY=VALUE (in {arg!r})")
+        if key not in options:
+            raise UserError(f"{name} has no option {key!r}; {suggest(key, options)}")
+        options[key] = _parse_value(name, key, value, default=options[key])
+    return ConfigDict({"name": name, **options})
+
+
+def _split(arg: str) -> list[str]:
+    """Split at commas outside brackets, so that a value may be a tuple: `rates=(6,12,18)`."""
+    parts, depth = [""], 0
+    for character in arg:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _parse_value(model: str, key: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    lowered = {"true": "True", "false": "False"}.get(text, text)
+    try:
+        value = ast.literal_eval(lowered)
+    except (SyntaxError, ValueError):
+        value = text
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(default):
+        raise UserError(
+            f"{model} option {key}={text!r}: expected {type(default).__name__}, such as {default!r}"
+        )
+    return value

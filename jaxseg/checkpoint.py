@@ -1,0 +1,205 @@
+"""Checkpoints: Orbax's manager, and a manifest of checksums that says which of them are whole.
+
+A checkpoint holds the training state, and a `meta` record: the config, the classes, and the
+position in the data, which is the step. Saving is asynchronous; the manifest is written once
+Orbax has committed. Orbax restores overwritten bytes without a word and takes an empty directory
+for the latest step, so a run continues from the newest step that passes its manifest.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from flax import serialization
+from orbax.checkpoint import checkpoint_managers
+
+from jaxseg.errors import UserError
+from jaxseg.state import TrainState
+
+MANIFEST = "manifest.json"
+Announce = Callable[[str], None]
+
+
+class Checkpoints:
+    """The checkpoints of a run: the latest `keep` and the one of the best validation mIoU."""
+
+    def __init__(self, directory: Path, *, keep: int, announce: Announce):
+        self.directory = directory
+        _set_damaged_aside(directory, announce)
+        policies = [
+            checkpoint_managers.LatestN(keep),
+            checkpoint_managers.BestN(
+                get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
+            ),
+        ]
+        self._manager = ocp.CheckpointManager(
+            directory,
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_miou,
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,
+            ),
+        )
+        self._unsealed: int | None = None
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, meta: dict[str, Any], *, miou: float | None) -> None:
+        """Begin to save; what is already there for this step (saved without its mIoU) is replaced."""
+        self._manager.wait_until_finished()
+        self.seal()
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            self._manager.delete(step)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(serialization.to_state_dict(state)),
+                meta=ocp.args.JsonSave(meta),
+            ),
+            metrics=None if miou is None else {"miou": miou},
+            force=True,
+        )
+        self._unsealed = step
+
+    def seal(self) -> None:
+        """Write the manifest of the last save if Orbax is done with it; cheap to call often."""
+        if self._unsealed is None or self._manager.is_saving_in_progress():
+            return
+        self._manager.check_for_errors()
+        folder = self.directory / str(self._unsealed)
+        _write_json(folder / MANIFEST, _checksums(folder))
+        self._unsealed = None
+
+    def close(self) -> None:
+        """Wait until everything is on the disk."""
+        self._manager.wait_until_finished()
+        self.seal()
+        self._manager.close()
+
+
+def load(directory: Path, step: str | int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """Read a checkpoint into the structure of `like` (arrays or shapes), on the first device.
+
+    Args:
+      directory: the run's `checkpoints` folder.
+      step: a step, "latest" (the newest whole one) or "best" (by validation mIoU).
+      like: a state, or its shapes, of the same model and optimizer.
+
+    Raises:
+      UserError: there is no such checkpoint, or it is damaged.
+    """
+    number = find(directory, step)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+        serialization.to_state_dict(like),
+    )
+    with _reader(directory) as manager:
+        restored = manager.restore(
+            number,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(target), meta=ocp.args.JsonRestore()
+            ),
+        )
+    return serialization.from_state_dict(like, restored["state"]), restored["meta"]
+
+
+def load_meta(directory: Path, step: str | int) -> dict[str, Any]:
+    """The record beside the state: config, classes, step."""
+    number = find(directory, step)
+    with _reader(directory) as manager:
+        return manager.restore(number, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+
+def find(directory: Path, step: str | int) -> int:
+    """The number of the step that `step` ("latest", "best" or a number) means, whole or an error."""
+    steps = _steps(directory)
+    whole = [s for s in steps if damage(directory / str(s)) is None]
+    if not whole:
+        raise UserError(f"no checkpoint in {directory}: train first, or name the run's --workdir")
+    if step == "latest":
+        return whole[-1]
+    if step == "best":
+        with _reader(directory) as manager:
+            scored = {s: m["miou"] for s in whole if (m := manager.metrics(s))}
+        return max(scored, key=scored.__getitem__) if scored else whole[-1]
+    if not str(step).isdigit() or int(step) not in steps:
+        known = ", ".join(map(str, whole))
+        raise UserError(f"no checkpoint of step {step!r} in {directory}: give best, latest or {known}")
+    if int(step) not in whole:
+        raise UserError(
+            f"checkpoint {directory / str(step)} is damaged ({damage(directory / str(step))}): "
+            f"use another step, one of {', '.join(map(str, whole))}"
+        )
+    return int(step)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a step's folder, or None.
+
+    A commit that was killed before its manifest has none; it counts if its record can be read,
+    because Orbax writes that last.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        whole = (folder / "_CHECKPOINT_METADATA").exists() and (folder / "meta").exists()
+        return None if whole else "incomplete"
+    try:
+        expected = json.loads(manifest.read_text())
+    except ValueError:
+        return f"{MANIFEST} is not readable"
+    actual = _checksums(folder)
+    for name, digest in expected.items():
+        if name not in actual:
+            return f"{name} is missing"
+        if actual[name] != digest:
+            return f"{name} has other bytes than were written"
+    return None
+
+
+def _set_damaged_aside(directory: Path, announce: Announce) -> None:
+    """Rename what can't be continued from, newest first, down to the newest whole checkpoint."""
+    for step in reversed(_steps(directory)):
+        folder = directory / str(step)
+        reason = damage(folder)
+        if reason is None:
+            return
+        aside = directory / f"damaged-{step}"
+        folder.rename(aside)
+        announce(f"checkpoint of step {step} is damaged ({reason}): set aside as {aside}")
+
+
+def _steps(directory: Path) -> list[int]:
+    if not directory.is_dir():
+        return []
+    return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
+
+
+def _reader(directory: Path) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(read_only=True, best_fn=_miou)
+    return ocp.CheckpointManager(directory, options=options)
+
+
+def _miou(metrics: dict[str, float]) -> float:
+    return metrics["miou"]
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            with path.open("rb") as file:
+                digests[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _write_json(path: Path, value: Any) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1))
+    partial.replace(path)

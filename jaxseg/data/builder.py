@@ -1,0 +1,164 @@
+"""The TFDS builder that every prepared data set derives from, and reading what it wrote.
+
+No TensorFlow: records are array_record, images stay the bytes of their source files, and our own
+decoder reads them (TFDS's gives palette colours for indices, depending on what is installed).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int32
+from tqdm import tqdm
+
+from jaxseg.data.images import decode_mask, encode_mask, present, read_image, read_mask
+from jaxseg.data.layout import Pair, find_pairs
+from jaxseg.data.source import Classes, Example
+from jaxseg.errors import UserError
+
+
+class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Image and mask files in, TFDS records out, every example checked on the way.
+
+    A data set is one file here with a subclass that sets `CLASSES`, and overrides `label` where
+    its masks hold something other than class indices, and binds itself as `Builder`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder that holds images/ and masks/ as --source."
+    url_infos = (
+        None  # nothing is downloaded; TFDS's own look-up needs a package it does not require
+    )
+    CLASSES: Classes
+    notes: list[str]  # of the last preparation
+
+    @classmethod
+    def config_name(cls, source: Path) -> str:
+        """The TFDS builder config that `source` is prepared as; "" for a set that has none."""
+        del source
+        return ""
+
+    def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
+        """The class indices in a mask file's bytes."""
+        return read_mask(data, name)
+
+    def find_classes(self, source: Path, pairs: dict[str, list[Pair]]) -> Classes:
+        """The classes of the data in `source`; called before anything is written."""
+        del source, pairs
+        return self.CLASSES
+
+    def _log_download_bytes(self) -> None:
+        """Says nothing: TFDS would announce a download of unknown size."""
+
+    def _log_download_done(self) -> None:
+        """Says nothing, `prepare` returns a summary."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(),
+            "label": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16),
+            "name": tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=tfds.features.FeaturesDict(features),
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        source = Path(os.fspath(dl_manager.manual_dir))
+        pairs, self.notes = find_pairs(source)
+        classes = self.find_classes(source, pairs)
+        # stored beside the records: a prepared set knows its classes without this code
+        assert self.info.metadata is not None
+        self.info.metadata["classes"] = classes.to_dict()
+        return {split: self._generate(split, pairs[split], classes) for split in pairs}
+
+    def _generate_examples(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("_split_generators returns the generators themselves")
+
+    def _generate(
+        self, split: str, pairs: list[Pair], classes: Classes
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        # TFDS stores examples in the order of their names' hashes, so that a slice such as
+        # train[:80%] is a fixed random sample and not the first scenes of a film
+        for pair in tqdm(pairs, desc=f"preparing {split}", unit="image", disable=None):
+            image, label = check_pair(pair, self, classes)
+            yield (
+                pair.name,
+                {
+                    "image": io.BytesIO(image),
+                    # always a plain grey PNG, which any other reader of the records decodes alike
+                    "label": io.BytesIO(encode_mask(label)),
+                    "name": pair.name,
+                },
+            )
+
+
+def check_pair(
+    pair: Pair, builder: SegmentationBuilder, classes: Classes
+) -> tuple[bytes, Int32[np.ndarray, "h w"]]:
+    """The image's bytes and its label.
+
+    Raises:
+        UserError: either file is unreadable, their sizes differ, or a value is no class nor void.
+    """
+    image_bytes = pair.image.read_bytes()
+    image = read_image(image_bytes, str(pair.image))
+    label = builder.label(pair.mask.read_bytes(), str(pair.mask))
+    if image.shape[:2] != label.shape:
+        (h, w), (mask_h, mask_w) = image.shape[:2], label.shape
+        raise UserError(
+            f"{pair.image}: {w}x{h} (upright by its EXIF orientation), its mask "
+            f"{pair.mask.name} is {mask_w}x{mask_h}; make both one size"
+        )
+    check_values(label, str(pair.mask), classes)
+    return image_bytes, label
+
+
+def check_values(label: Int32[np.ndarray, "h w"], name: str, classes: Classes) -> None:
+    odd = [v for v in present(label) if v >= len(classes) and v != classes.void]
+    if odd:
+        shown = ", ".join(map(str, odd[:5])) + (", ..." if len(odd) > 5 else "")
+        raise UserError(
+            f"{name}: label value(s) {shown}, expected 0..{len(classes) - 1} or void "
+            f"{classes.void}; relabel the mask, or prepare it as data set `folder` with a "
+            'classes.json: {"names": [...], "values": [...]}'
+        )
+
+
+class PreparedSource:
+    """One split of a prepared data set; `split` may be a TFDS slice such as "train[:80%]".
+
+    Raises:
+        UserError: no such split.
+    """
+
+    def __init__(self, directory: Path, split: str) -> None:
+        builder = tfds.builder_from_directory(os.fspath(directory))
+        raw = {key: tfds.decode.SkipDecoding() for key in ("image", "label")}
+        try:
+            self._records = builder.as_data_source(split=split, decoders=raw)
+        except (ValueError, KeyError, AssertionError) as error:
+            raise UserError(
+                f"data set {builder.name} has no split {split!r}; it has "
+                f"{', '.join(sorted(builder.info.splits))}, or slices such as train[:80%]"
+            ) from error
+        assert builder.info.metadata is not None  # SegmentationBuilder writes it
+        self.classes = Classes.from_dict(builder.info.metadata["classes"])
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int, /) -> Example:
+        record = self._records[index]
+        name = record["name"].decode()
+        image = read_image(record["image"], name)
+        return {"image": image, "label": decode_mask(record["label"], name), "name": name}

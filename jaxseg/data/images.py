@@ -1,0 +1,145 @@
+"""Image and mask files to arrays. Whatever cannot be read right is refused by name."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Int32, UInt8
+from PIL import Image, ImageOps
+
+from jaxseg.data.source import Colour
+from jaxseg.errors import UserError
+
+
+def read_image(data: bytes | os.PathLike[str], name: str) -> UInt8[np.ndarray, "h w 3"]:
+    """Decodes an image file as people see it: RGB, upright by its EXIF orientation.
+
+    Palettes are looked up, grey is repeated to three channels, 16-bit grey is scaled to 8 bits
+    (65535 -> 255), and alpha is dropped: the colour stored under transparent pixels shows.
+
+    Args:
+        data: the file's bytes, or its path.
+        name: what errors call the file.
+
+    Raises:
+        UserError: the file is empty, truncated, not an image, or holds several frames.
+    """
+    data = _bytes(data)
+    image = _open(data, name)
+    # OpenCV decodes JPEG 2.7 times as fast as Pillow (800 to 295 images/s at 512x512), but fills
+    # what a truncated file lacks with grey: it gets complete RGB or grey files, Pillow the rest.
+    complete = data.rstrip(b"\0").endswith(b"\xff\xd9")
+    if image.format == "JPEG" and image.mode in ("RGB", "L") and complete:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # applies EXIF
+        if decoded is not None:
+            return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    image = _upright(image, name)
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own convert() would clip at 255
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise UserError(
+                f"{name}: 32-bit grey values {grey.min()}..{grey.max()}, expected at most 16 bits; "
+                "save it as 8- or 16-bit grey"
+            )
+        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)
+    if image.mode == "F":
+        raise UserError(f"{name}: floating point image; save it as 8- or 16-bit grey or RGB")
+    return np.array(image.convert("RGB"))
+
+
+def read_mask(
+    data: bytes | os.PathLike[str], name: str, colours: Mapping[Colour, int] | None = None
+) -> Int32[np.ndarray, "h w"]:
+    """Decodes a mask file to the values stored in it.
+
+    A palette file gives its indices (never its colours), a grey file of 1 to 16 bits its values.
+    An RGB file gives what `colours` holds for each pixel's colour, -1 where it holds nothing.
+
+    Raises:
+        UserError: unreadable as an image is, JPEG (which changes values), RGB without `colours`.
+    """
+    data = _bytes(data)
+    image = _open(data, name)
+    if image.format in ("JPEG", "MPO"):
+        raise UserError(f"{name}: JPEG changes a mask's values; save masks as PNG")
+    # Pillow stretches 2- and 4-bit grey to 0..255 (raw mode "L;2", "L;4"): undo it
+    tile = getattr(image, "tile", None)
+    raw_mode = tile[0][3] if tile else ""
+    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) else raw_mode
+    image = _upright(image, name)
+    if image.mode in ("1", "L", "P") or image.mode.startswith("I"):
+        step = {"L;2": 85, "L;4": 17}.get(raw_mode or "", 1)
+        return np.asarray(image).astype(np.int32) // step
+    if image.mode in ("RGB", "RGBA"):
+        if colours is not None:
+            return _look_up(np.asarray(image.convert("RGB")), colours)
+        raise UserError(
+            f"{name}: {image.mode} mask, expected one channel of class indices; save it as a grey "
+            "or palette PNG, or use the data set `folder` with the colours in its classes.json"
+        )
+    raise UserError(
+        f"{name}: mask of type {image.mode!r}, expected class indices; save it as 8-bit grey PNG"
+    )
+
+
+def encode_mask(label: Int32[np.ndarray, "h w"]) -> bytes:
+    """A grey PNG, 8 bits if the values fit, else 16: what every decoder reads alike."""
+    out = io.BytesIO()
+    depth = np.uint8 if label.max(initial=0) <= 255 else np.uint16
+    Image.fromarray(label.astype(depth)).save(out, "PNG")
+    return out.getvalue()
+
+
+def decode_mask(data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
+    """What `encode_mask` wrote, by OpenCV: twice as fast as `read_mask`, for grey PNG alone."""
+    label = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if label is None:
+        raise UserError(f"{name}: its prepared label is damaged; remove the data and prepare again")
+    return label.astype(np.int32)
+
+
+def present(label: Int32[np.ndarray, "h w"]) -> list[int]:
+    """The values in a mask, ascending; none may be negative."""
+    # np.unique would sort all pixels first
+    return np.flatnonzero(np.bincount(label.ravel())).tolist()
+
+
+def _bytes(data: bytes | os.PathLike[str]) -> bytes:
+    return data if isinstance(data, bytes) else Path(data).read_bytes()
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Reads the header only; the pixels are decoded when they are asked for."""
+    if not data:
+        raise UserError(f"{name}: the file is empty (0 bytes); copy it again or remove it")
+    try:
+        image = Image.open(io.BytesIO(data))
+    except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
+        raise UserError(f"{name}: not an image that can be read ({error}); replace it") from error
+    # the second frame of an MPO, as phones write it, is a preview
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        frames = getattr(image, "n_frames", 1)
+        raise UserError(f"{name}: holds {frames} images; save each as a file of its own")
+    return image
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # OSError for most truncated files, but not for every format
+        raise UserError(f"{name}: truncated or damaged ({error}); copy it again") from error
+
+
+def _look_up(
+    image: UInt8[np.ndarray, "h w 3"], colours: Mapping[Colour, int]
+) -> Int32[np.ndarray, "h w"]:
+    values = np.full(image.shape[:2], -1, np.int32)
+    for colour, value in colours.items():
+        values[(image == np.array(colour, np.uint8)).all(-1)] = value
+    return values

@@ -1,0 +1,24 @@
+"""Cell nuclei of the Data Science Bowl 2018."""
+
+import numpy as np
+from jaxtyping import Int32
+
+from jaxseg.data.builder import SegmentationBuilder
+from jaxseg.data.images import read_mask
+from jaxseg.data.source import Classes
+
+
+class Nuclei(SegmentationBuilder):
+    """Fluorescence images of cell nuclei (BBBC038; Caicedo et al., Nature Methods 2019).
+
+    Masks number the nuclei 1..N of an image; all of them are class 1 here. There is one split,
+    train: take slices of it, such as train[:80%] and train[80%:].
+    """
+
+    CLASSES = Classes(names=("background", "nucleus"), palette=((30, 30, 60), (120, 220, 170)))
+
+    def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
+        return (read_mask(data, name) > 0).astype(np.int32)
+
+
+Builder = Nuclei

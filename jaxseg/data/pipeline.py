@@ -1,0 +1,263 @@
+"""Batches for training and for evaluation, read by threads, equal whatever their number.
+
+A pool of threads (decoding and warping release Python's lock) is measured faster than Grain here:
+see `_read_ahead`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Int32, UInt8
+
+from jaxseg.data import transforms
+from jaxseg.data.source import Example, Source
+from jaxseg.errors import UserError
+
+T = TypeVar("T")
+
+# the threads are ours: with OpenCV's own on top they would fight for the same cores
+cv2.setNumThreads(0)
+
+
+class Batch(NamedTuple):
+    """`mask` is False for examples that only fill up a batch: they count nowhere."""
+
+    names: tuple[str, ...]
+    image: UInt8[np.ndarray, "b h w 3"]
+    label: Int32[np.ndarray, "b h w"]
+    mask: Bool[np.ndarray, " b"]
+
+
+FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
+
+
+class BatchIterator(Iterator[Batch]):
+    """Iterates over batches; `wait_seconds` is the time its consumer has waited for them, in all.
+
+    `close` (or leaving a `with` block) stops the threads behind it.
+    """
+
+    def __init__(self, batches: Generator[Batch]) -> None:
+        self._batches = batches
+        self.wait_seconds = 0.0
+
+    def __next__(self) -> Batch:
+        begin = time.perf_counter()
+        try:
+            return next(self._batches)
+        finally:
+            self.wait_seconds += time.perf_counter() - begin
+
+    def close(self) -> None:
+        self._batches.close()
+
+    def __enter__(self) -> BatchIterator:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def train_batches(
+    source: Source,
+    *,
+    start: int,
+    batch_size: int,
+    seed: int,
+    augment: Any,
+    mean: Sequence[float],
+    workers: int,
+    prefetch: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> BatchIterator:
+    """Batches number `start`, `start + 1`, ... without end: the position in the data is one int.
+
+    Position p of the stream is element p % n of epoch p // n, each epoch a permutation of its own
+    by (seed, epoch); its augmentation depends on (seed, epoch, index) alone. So the stream is one
+    and the same for any number of workers or processes, and from any start.
+
+    Args:
+        source: the examples.
+        start: the first batch's number.
+        batch_size: examples in a batch over all processes; each process gets its contiguous part.
+        seed: not negative.
+        augment: a config's `augment` part (see `transforms`).
+        mean: RGB in 0..255, what padding is filled with.
+        workers: reading threads.
+        prefetch: batches read ahead.
+        process_index: this process, of `process_count`.
+        process_count: must divide `batch_size`.
+    """
+    transforms.check(augment)
+    _check_counts(len(source), batch_size, workers, process_count)
+    local = batch_size // process_count
+    first = process_index * local
+    crop_size = (int(augment.crop_size[0]), int(augment.crop_size[1]))
+    pixel, void = _mean_pixel(mean), source.classes.void
+    size = len(source)
+
+    # shuffle, then repeat: each epoch is complete. A few epochs can be in flight at once
+    @functools.lru_cache(maxsize=8)
+    def permutation(epoch: int) -> np.ndarray:
+        # 0 and 1 tell shuffling from augmentation: (seed, epoch) and (seed, epoch, 0) are one seed
+        return np.random.default_rng((seed, 0, epoch)).permutation(size)
+
+    def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
+        epoch, place = divmod(position, size)
+        index = int(permutation(epoch)[place])
+        example = _read(source, index)
+        names[slot] = example["name"]
+        drawn = transforms.draw(np.random.default_rng((seed, 1, epoch, index)), augment)
+        with _naming(example["name"]):
+            batch.image[slot], batch.label[slot] = transforms.apply(
+                example["image"],
+                example["label"],
+                drawn,
+                crop_size=crop_size,
+                mean=pixel,
+                void=void,
+            )
+        return batch, names
+
+    def jobs() -> Iterator[Callable[[], FilledBatch]]:
+        for number in itertools.count(start):
+            batch, names = _empty_batch(local, crop_size), [""] * local
+            begin = number * batch_size + first
+            for slot in range(local):
+                yield functools.partial(fill, batch, names, slot, begin + slot)
+
+    def batches() -> Generator[Batch]:
+        filled = _read_ahead(jobs(), workers, ahead=max(prefetch, 1) * local)
+        with contextlib.closing(filled):
+            while True:
+                for _ in range(local):
+                    batch, names = next(filled)
+                yield batch._replace(names=tuple(names))
+
+    return BatchIterator(batches())
+
+
+def eval_batches(
+    source: Source,
+    *,
+    batch_size: int,
+    size_multiple: int,
+    mean: Sequence[float],
+    workers: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> BatchIterator:
+    """Every example once, whole and unscaled, in batches of one size each.
+
+    Height and width are rounded up to multiples of `size_multiple`, padded at the bottom and on
+    the right with the mean pixel and void. Examples of one padded size share batches, in the
+    source's order; batches left incomplete come last, filled up with mask False.
+
+    With several processes each gives its contiguous part of every batch, so all of them see as
+    many batches of the same sizes; each has to read every example to know those sizes.
+    """
+    _check_counts(len(source), batch_size, workers, process_count)
+    if size_multiple < 1:
+        raise UserError(f"size_multiple {size_multiple}: expected at least 1")
+    local = batch_size // process_count
+    mine = slice(process_index * local, (process_index + 1) * local)
+    pixel, void = _mean_pixel(mean), source.classes.void
+
+    def batches() -> Generator[Batch]:
+        buckets: dict[tuple[int, ...], list[Example]] = {}
+        jobs = (functools.partial(_read, source, i) for i in range(len(source)))
+        with contextlib.closing(_read_ahead(jobs, workers, ahead=batch_size)) as examples:
+            for example in examples:
+                height, width = example["label"].shape
+                # rounded up: minus the floor of the negative
+                padded = tuple(-(-n // size_multiple) * size_multiple for n in (height, width))
+                bucket = buckets.setdefault(padded, [])
+                bucket.append(example)
+                if len(bucket) == batch_size:
+                    yield _padded_batch(bucket[mine], padded, local, pixel, void)
+                    bucket.clear()
+        for padded, bucket in buckets.items():
+            if bucket:
+                yield _padded_batch(bucket[mine], padded, local, pixel, void)
+
+    return BatchIterator(batches())
+
+
+def _padded_batch(
+    examples: list[Example],
+    size: tuple[int, ...],
+    count: int,
+    pixel: UInt8[np.ndarray, " 3"],
+    void: int,
+) -> Batch:
+    batch = _empty_batch(count, size)
+    batch.image[:] = pixel
+    batch.label[:] = void
+    for slot, example in enumerate(examples):
+        height, width = example["label"].shape
+        batch.image[slot, :height, :width] = example["image"]
+        batch.label[slot, :height, :width] = example["label"]
+    batch.mask[len(examples) :] = False
+    blank = ("",) * (count - len(examples))
+    return batch._replace(names=tuple(example["name"] for example in examples) + blank)
+
+
+def _empty_batch(count: int, size: tuple[int, ...]) -> Batch:
+    image = np.empty((count, *size, 3), np.uint8)
+    return Batch((), image, np.empty((count, *size), np.int32), np.ones(count, bool))
+
+
+def _read_ahead(jobs: Iterable[Callable[[], T]], workers: int, ahead: int) -> Generator[T]:
+    """Results of `jobs` in order, up to `ahead` of them computed before they are asked for."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="jaxseg-data")
+    pending: deque[Future[T]] = deque()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(job))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(source: Source, index: int) -> Example:
+    with _naming(f"number {index}"):
+        return source[index]
+
+
+@contextlib.contextmanager
+def _naming(example: str) -> Iterator[None]:
+    """Lets errors, which surface far from here, say which example they are about."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while reading example {example}")
+        raise
+
+
+def _mean_pixel(mean: Sequence[float]) -> UInt8[np.ndarray, " 3"]:
+    return np.round(np.asarray(mean, float)).astype(np.uint8)
+
+
+def _check_counts(examples: int, batch_size: int, workers: int, process_count: int) -> None:
+    if examples < 1:
+        raise UserError("the split holds no examples; choose another or widen its slice")
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch_size {batch_size}: expected a multiple of the {process_count} processes"
+        )
+    if workers < 1:
+        raise UserError(f"{workers} data workers: expected at least 1 reading thread")

@@ -1,0 +1,150 @@
+"""A synthetic data set, drawn on the fly: textured shapes on a textured ground, with void rims.
+
+Nothing to download, so it is what the quick start trains on. Colour alone does not tell the
+classes: their hues overlap widely, and the ground takes any. Outline and texture do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from jaxseg.data.source import Classes, Example
+from jaxseg.errors import UserError
+
+CLASSES = Classes(
+    names=("background", "circle", "square", "triangle", "star"),
+    palette=((45, 52, 70), (240, 128, 92), (94, 184, 226), (250, 206, 92), (144, 200, 120)),
+)
+SPLITS = ("train", "val")
+HUES = {"circle": 15, "square": 195, "triangle": 285, "star": 105}  # degrees, give or take 50
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+# the corners of each shape on unit circles, scaled so that all are about as large as a disc of 0.85
+OUTLINES = {
+    "circle": (48, (0.85,)),
+    "square": (4, (1.1,)),
+    "triangle": (3, (1.25,)),
+    "star": (10, (1.25, 0.55)),  # radii of its points and its notches in turn
+}
+
+
+def load(dataset: Any, split: str) -> Shapes:
+    """The split of `dataset`: image_size (height, width), train_examples, val_examples, seed.
+
+    Raises:
+        UserError: no such split.
+    """
+    if split not in SPLITS:
+        raise UserError(f"data set shapes has no split {split!r}; it has {', '.join(SPLITS)}")
+    count = dataset.train_examples if split == "train" else dataset.val_examples
+    height, width = dataset.image_size
+    return Shapes((int(height), int(width)), count, dataset.seed, split)
+
+
+class Shapes:
+    """Example i of a split depends on (seed, split, i) alone."""
+
+    classes = CLASSES
+
+    def __init__(self, image_size: tuple[int, int], count: int, seed: int, split: str) -> None:
+        if min(image_size) < 16:
+            raise UserError(f"dataset.image_size {image_size}: expected at least 16 by 16 pixels")
+        self._size, self._count = image_size, count
+        self._seed, self._split = seed, split
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int, /) -> Example:
+        if not 0 <= index < self._count:
+            raise IndexError(f"example {index} of {self._count}")
+        rng = np.random.default_rng((self._seed, SPLITS.index(self._split), index))
+        image, label = draw_scene(rng, self._size)
+        return {"image": image, "label": label, "name": f"{self._split}_{index:05d}"}
+
+
+def draw_scene(
+    rng: np.random.Generator, size: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "h w 3"], Int32[np.ndarray, "h w"]]:
+    """Two to four shapes, later ones over earlier ones, each with a rim of void 2 pixels wide."""
+    image = _texture(rng, "background", size)
+    label = np.zeros(size, np.int32)
+    for _ in range(rng.integers(2, 5)):
+        kind = int(rng.integers(1, len(CLASSES)))
+        name = CLASSES.names[kind]
+        cover = _cover(rng, name, size)
+        shadow = cv2.blur(np.pad(cover, ((2, 0), (2, 0)))[:-2, :-2], (5, 5))  # down and right
+        image = image * (1 - 0.35 * shadow[..., None])
+        image += cover[..., None] * (_texture(rng, name, size) - image)
+        # the pixels on either side of an edge are void: their colour is a mixture
+        inside = (cover > 0.5).astype(np.uint8)
+        label[inside > 0] = kind
+        label[cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, CROSS) > 0] = CLASSES.void
+    light = 1 + 0.2 * _smooth_noise(rng, size, cells=2)
+    grain = rng.normal(0, 0.02, size).astype(np.float32)
+    image = image * light[..., None] + grain[..., None]
+    return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8), label
+
+
+def _cover(
+    rng: np.random.Generator, name: str, size: tuple[int, int]
+) -> Float32[np.ndarray, "h w"]:
+    """How much of each pixel one shape of random place, size and turn covers."""
+    corners, radii = OUTLINES[name]
+    angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * (2 * np.pi / corners)
+    radius = rng.uniform(0.14, 0.26) * min(size) * np.resize(radii, corners)
+    centre = rng.uniform(0.1, 0.9, 2) * (size[1], size[0])
+    points = centre + radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    cover = np.zeros(size, np.uint8)
+    # coordinates in sixteenths of a pixel, edges smoothed
+    cv2.fillPoly(cover, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    return cover.astype(np.float32) / 255
+
+
+def _texture(
+    rng: np.random.Generator, name: str, size: tuple[int, int]
+) -> Float32[np.ndarray, "h w 3"]:
+    """Two colours in the class's pattern: clouds, or dots, checks, stripes, speckles."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 8)
+    u = (np.cos(turn) * x + np.sin(turn) * y) * (2 * np.pi / period)
+    v = (np.cos(turn) * y - np.sin(turn) * x) * (2 * np.pi / period)
+    if name == "circle":
+        wave = np.cos(u) + np.cos(v) - 0.7
+    elif name == "square":
+        wave = np.cos(u / 1.5) * np.cos(v / 1.5) * 2
+    elif name == "triangle":
+        wave = np.cos(u)
+    elif name == "star":
+        wave = 1.5 * cv2.blur(rng.normal(0, 1, size).astype(np.float32), (2, 2))
+    else:
+        wave = 1.5 * _smooth_noise(rng, size, cells=6)
+    mix = 1 / (1 + np.exp(-3 * wave))[..., None]
+    dark, bright = _colours(rng, name)
+    return (dark + mix * (bright - dark)).astype(np.float32)
+
+
+def _colours(
+    rng: np.random.Generator, name: str
+) -> tuple[Float32[np.ndarray, " 3"], Float32[np.ndarray, " 3"]]:
+    """Two RGB colours of near hues: any for the background, for shapes about their class's own."""
+    if name == "background":
+        hue, strength = rng.uniform(0, 360), rng.uniform(0.15, 0.45, 2)
+    else:
+        hue, strength = rng.normal(HUES[name], 50), rng.uniform(0.4, 0.8, 2)
+    hue += np.array([0, rng.uniform(-40, 40)])
+    value = np.array([rng.uniform(0.3, 0.5), rng.uniform(0.75, 1.0)])
+    hsv = np.stack([hue % 360, strength, value], axis=-1).astype(np.float32)
+    dark, bright = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    return dark, bright
+
+
+def _smooth_noise(
+    rng: np.random.Generator, size: tuple[int, int], cells: int
+) -> Float32[np.ndarray, "h w"]:
+    coarse = rng.uniform(-1, 1, (cells + 1, cells + 1)).astype(np.float32)
+    return cv2.resize(coarse, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,106 @@
+"""What a data set is to the rest of the project: classes, a length, and examples by index."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from jaxseg.errors import UserError
+
+Colour = tuple[int, int, int]
+
+
+class Example(TypedDict):
+    """One labelled image; the name is its source file's stem."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    label: Int32[np.ndarray, "h w"]
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """The classes of a data set: label i is `names[i]`, drawn in RGB `palette[i]`.
+
+    `void` is the label of pixels that count nowhere, neither in the loss nor in a metric.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    void: int = 255
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise UserError(f"class names {list(self.names)}: expected one or more, all different")
+        if len(self.palette) != len(self.names):
+            raise UserError(
+                f"{len(self.palette)} colours for {len(self.names)} class names: "
+                "give one RGB triple for each class"
+            )
+        if any(len(c) != 3 or min(c) < 0 or max(c) > 255 for c in self.palette):
+            raise UserError(f"palette {list(self.palette)}: expected RGB triples in 0..255")
+        if not len(self.names) <= self.void <= 65535:
+            raise UserError(
+                f"void id {self.void} with {len(self.names)} classes: "
+                f"choose one in {len(self.names)}..65535 that no class uses, usually 255"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists, strings and ints only: goes through JSON and back by `from_dict`."""
+        return {"names": list(self.names), "palette": [*map(list, self.palette)], "void": self.void}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Classes:
+        palette = tuple((int(r), int(g), int(b)) for r, g, b in fields["palette"])
+        return cls(tuple(fields["names"]), palette, int(fields["void"]))
+
+
+def voc_palette(count: int) -> tuple[Colour, ...]:
+    """The colour map of PASCAL VOC's development kit: the bits of the index, spread over RGB."""
+    bits = np.arange(count)[:, None] >> np.arange(24) & 1  # [count, 24], lowest bit first
+    # bit 3j + channel of the index becomes bit 7 - j of that channel
+    colours = (bits.reshape(count, 8, 3) << (7 - np.arange(8))[:, None]).sum(1)
+    return tuple((int(r), int(g), int(b)) for r, g, b in colours)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One split of a data set. Reading is deterministic and safe from several threads."""
+
+    @property
+    def classes(self) -> Classes: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Example: ...
+
+
+class Cached:
+    """A source whose decoded examples stay in memory once read.
+
+    A pixel takes 7 bytes (uint8 RGB and an int32 label): CamVid's training set is 0.44 GB.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.classes = source.classes
+        self._source = source
+        self._examples: dict[int, Example] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int, /) -> Example:
+        # two threads may both decode the same example: wasteful once, never wrong
+        if index not in self._examples:
+            example = self._source[index]
+            # every reader shares these arrays: writing to one would spoil the next epoch
+            example["image"].setflags(write=False)
+            example["label"].setflags(write=False)
+            self._examples[index] = example
+        return self._examples[index]

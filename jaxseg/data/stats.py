@@ -1,0 +1,120 @@
+"""Numbers and pictures to look at before training: class shares, weights, augmented examples."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+from PIL import Image
+from tqdm import tqdm
+
+from jaxseg.data.pipeline import train_batches
+from jaxseg.data.source import Classes, Source
+from jaxseg.drawing import colourise, grid, overlay
+
+
+@dataclasses.dataclass(frozen=True)
+class Stats:
+    """Pixel counts of one split. `where_present`: pixels of the images that hold the class."""
+
+    classes: Classes
+    images: int
+    pixels: Int64[np.ndarray, " classes"]
+    void_pixels: int
+    images_with: Int64[np.ndarray, " classes"]
+    where_present: Int64[np.ndarray, " classes"]
+    mean: Float[np.ndarray, " 3"]  # of the images, RGB in 0..255
+    std: Float[np.ndarray, " 3"]
+
+    @property
+    def weights(self) -> Float[np.ndarray, " classes"]:
+        """Median frequency balancing (SegNet, section 4; Eigen and Fergus 2015, section 6.3.2).
+
+        freq(c) is the pixels of c over all pixels, void ones too, of the images where c is present;
+        the weight is median(freq) / freq(c). A class that never occurs gets 0, outside the median.
+        """
+        frequency = self.pixels / np.maximum(self.where_present, 1)
+        weights = np.zeros(len(self.classes))
+        seen = self.pixels > 0
+        if seen.any():
+            weights[seen] = np.median(frequency[seen]) / frequency[seen]
+        return weights
+
+    def table(self) -> str:
+        labelled = max(int(self.pixels.sum()), 1)
+        width = max(len("class"), len("void"), *map(len, self.classes.names))
+        lines = [
+            f"{'':>3}  {'class':<{width}}  {'pixels':>13}  {'share %':>7}  {'images':>7}  weight"
+        ]
+        columns = zip(self.classes.names, self.pixels, self.images_with, self.weights, strict=True)
+        for i, (name, pixels, images, weight) in enumerate(columns):
+            lines.append(
+                f"{i:>3}  {name:<{width}}  {pixels:>13,}  {100 * pixels / labelled:>7.3f}  "
+                f"{images:>7}  {weight:.4f}"
+            )
+        void = f"{self.classes.void:>3}  {'void':<{width}}  {self.void_pixels:>13,}"
+        mean, std = (", ".join(f"{x:.1f}" for x in v) for v in (self.mean, self.std))
+        weights = ", ".join(f"{w:.4f}" for w in self.weights)
+        return "\n".join(
+            [
+                *lines,
+                void,
+                f"{self.images} images; shares of the labelled pixels; median-frequency weights",
+                f"mean RGB ({mean}), std ({std})",
+                f"--config.loss.class_weights='({weights})'",
+            ]
+        )
+
+
+def measure(source: Source) -> Stats:
+    """Reads every example of `source` once."""
+    count = len(source.classes)
+    pixels, images_with, where_present = np.zeros((3, count), np.int64)
+    void_pixels, total, sums, squares = 0, 0, np.zeros(3), np.zeros(3)
+    for i in tqdm(range(len(source)), desc="counting pixels", unit="image", disable=None):
+        example = source[i]
+        label = example["label"]
+        valid = label[label != source.classes.void]
+        counts = np.bincount(valid, minlength=count)
+        pixels += counts
+        images_with += counts > 0
+        where_present += np.where(counts > 0, label.size, 0)
+        void_pixels += label.size - valid.size
+        colours = example["image"].reshape(-1, 3).astype(np.float64)
+        total += len(colours)
+        sums += colours.sum(0)
+        squares += np.einsum("pc,pc->c", colours, colours)
+    mean = sums / total
+    std = np.sqrt(squares / total - mean**2)
+    return Stats(
+        source.classes, len(source), pixels, void_pixels, images_with, where_present, mean, std
+    )
+
+
+def training_grid(
+    source: Source, *, augment: Any, mean: Sequence[float], seed: int, examples: int = 6
+) -> Image.Image:
+    """The first `examples` augmented pairs of a training run, as the model gets them.
+
+    Columns: the image, the label in colours, and both over each other with a legend.
+    """
+    with train_batches(
+        source,
+        start=0,
+        batch_size=examples,
+        seed=seed,
+        augment=augment,
+        mean=mean,
+        workers=2,
+        prefetch=1,
+    ) as batches:
+        batch = next(batches)
+    classes = source.classes
+    rows = [
+        (image, colourise(label, classes), overlay(image, label, classes))
+        for image, label in zip(batch.image, batch.label, strict=True)
+    ]
+    return grid(rows, titles=("image", "label", "overlay"))

@@ -1,0 +1,137 @@
+"""Random augmentation: one draw an example, one warp of image and label, one colour matrix.
+
+Scale, crop, flips and quarter turns are composed into a single affine map, so that pixels are
+interpolated once: bilinear for the image, nearest for the label. Corners: half-pixel centres.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int32, UInt8
+
+from jaxseg.errors import UserError
+
+GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601, as in torchvision's ColorJitter
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """What chance decided for one example; everything after it is deterministic."""
+
+    scale: float
+    offset: tuple[float, float]  # rows, columns; 0..1 between the crop's extreme positions
+    flip: bool
+    vertical_flip: bool
+    quarter_turns: int  # 0..3, anticlockwise
+    brightness: float
+    contrast: float
+    saturation: float
+
+
+def draw(rng: np.random.Generator, augment: Any) -> Draw:
+    """Draws what a config's `augment` part allows.
+
+    Every number is drawn even where its option is off, so that an ablation of one option leaves
+    all the others' draws as they were.
+    """
+    u = rng.random(9)
+    low, high = augment.scale
+
+    def factor(strength: float, x: float) -> float:
+        return float(1 + strength * (2 * x - 1))
+
+    return Draw(
+        scale=float(low + (high - low) * u[0]),
+        offset=(float(u[1]), float(u[2])),
+        flip=bool(augment.flip and u[3] < 0.5),
+        vertical_flip=bool(augment.vertical_flip and u[4] < 0.5),
+        quarter_turns=int(4 * u[5]) if augment.rotate90 else 0,
+        brightness=factor(augment.brightness, u[6]),
+        contrast=factor(augment.contrast, u[7]),
+        saturation=factor(augment.saturation, u[8]),
+    )
+
+
+def check(augment: Any) -> None:
+    """Raises UserError for values of a config's `augment` part that make no sense."""
+    if len(augment.crop_size) != 2 or min(augment.crop_size) < 1:
+        raise UserError(f"augment.crop_size {augment.crop_size}: expected (height, width)")
+    if len(augment.scale) != 2 or not 0 < augment.scale[0] <= augment.scale[1]:
+        raise UserError(f"augment.scale {augment.scale}: expected (low, high), 0 < low <= high")
+    for name in ("brightness", "contrast", "saturation"):
+        if not 0 <= augment[name] <= 1:
+            raise UserError(f"augment.{name} {augment[name]}: expected 0 (off) to 1")
+
+
+def apply(
+    image: UInt8[np.ndarray, "h w 3"],
+    label: Int32[np.ndarray, "h w"],
+    drawn: Draw,
+    *,
+    crop_size: tuple[int, int],
+    mean: UInt8[np.ndarray, " 3"],
+    void: int,
+) -> tuple[UInt8[np.ndarray, "H W 3"], Int32[np.ndarray, "H W"]]:
+    """The augmented pair at `crop_size`. Outside the image: the mean pixel, and void.
+
+    A scaled image larger than the crop is cut at a random place, a smaller one put at one.
+    Downscaling does not smooth first (as in the DeepLab papers' code).
+    """
+    matrix, (top, left, bottom, right) = _warp(image.shape[:2], drawn, crop_size)
+    size = (crop_size[1], crop_size[0])  # OpenCV says (width, height)
+    # edges are replicated first and overwritten below: no mean pixel bleeds into the image
+    edge = cv2.BORDER_REPLICATE
+    warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge)
+    warped_label = cv2.warpAffine(label, matrix, size, flags=cv2.INTER_NEAREST, borderMode=edge)
+
+    out_image = np.empty((*crop_size, 3), np.uint8)
+    out_image[:] = mean
+    out_label = np.full(crop_size, void, np.int32)
+    inside = np.s_[top:bottom, left:right]
+    out_image[inside] = _jitter(warped[inside], drawn)
+    out_label[inside] = warped_label[inside]
+    return out_image, out_label
+
+
+def _warp(
+    size: tuple[int, ...], drawn: Draw, crop_size: tuple[int, int]
+) -> tuple[Float[np.ndarray, "2 3"], tuple[int, int, int, int]]:
+    """The map from image to crop, and the part (top, left, bottom, right) that the image covers.
+
+    About the centres of image and scaled image, the map is flip, then turn, then scale; points
+    are (x, y) with pixel centres at halves, which OpenCV has at integers.
+    """
+    turn = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), drawn.quarter_turns)
+    flip = np.diag([-1 if drawn.flip else 1, -1 if drawn.vertical_flip else 1])
+    turned = np.abs(turn) @ np.array([size[1], size[0]])  # (width, height) after the turn
+    # whole pixels, as a resize would give: where the image ends is then exact
+    scaled = np.maximum(1, np.round(drawn.scale * turned)).astype(int)
+    linear = np.diag(scaled / turned) @ turn @ flip
+    room = np.array([crop_size[1], crop_size[0]]) - scaled  # negative where the crop cuts
+    # whole pixels again: a crop at scale 1 copies pixels
+    shift = np.round(room * np.array([drawn.offset[1], drawn.offset[0]])).astype(int)
+    centre = np.array([size[1], size[0]]) / 2
+    translation = shift + scaled / 2 - 0.5 - linear @ (centre - 0.5)
+    left, top = np.maximum(shift, 0).tolist()
+    right, bottom = np.minimum(shift + scaled, [crop_size[1], crop_size[0]]).tolist()
+    return np.column_stack([linear, translation]), (top, left, bottom, right)
+
+
+def _jitter(image: UInt8[np.ndarray, "h w 3"], drawn: Draw) -> UInt8[np.ndarray, "h w 3"]:
+    """Brightness, contrast and saturation as torchvision defines them, in that order.
+
+    All three are affine in the colour, so they are one 3x4 matrix: rounded and clipped once.
+    """
+    if drawn.brightness == drawn.contrast == drawn.saturation == 1:
+        return image
+    mean_grey = drawn.brightness * float(GREY @ np.array(cv2.mean(image)[:3]))
+    to_grey = np.tile(GREY, (3, 1))
+    saturate = drawn.saturation * np.eye(3) + (1 - drawn.saturation) * to_grey
+    # contrast moves every channel towards the image's mean grey, which saturation leaves alone
+    matrix = drawn.contrast * drawn.brightness * saturate
+    constant = np.full(3, (1 - drawn.contrast) * mean_grey)
+    return cv2.transform(image, np.column_stack([matrix, constant]))

@@ -1,0 +1,96 @@
+"""From a config to the pieces that run: the model, its optimizer, and the compiled steps."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from jaxseg import losses, models, optimizers, parallel, state, steps
+from jaxseg.data.source import Classes
+from jaxseg.errors import UserError, suggest
+from jaxseg.parallel import Announce, Announced
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What training, evaluation and prediction share."""
+
+    model: nn.Module
+    init_state: Callable[[], state.TrainState]
+    schedule: optax.Schedule
+    parallel: parallel.Parallel
+    train_step: Callable[[state.TrainState, Any], tuple[state.TrainState, dict[str, jax.Array]]]
+    eval_step: Callable[[Any, Any], jax.Array]
+    predict_step: Callable[[Any, Any], jax.Array]
+
+
+def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experiment:
+    """Bind the pure steps to everything the config fixes, and compile them for this machine.
+
+    Raises:
+      UserError: a name or number of the config is wrong.
+    """
+    if config.dtype not in DTYPES:
+        raise UserError(f"config.dtype is {config.dtype!r}; {suggest(config.dtype, DTYPES)}")
+    num_classes, weights = len(classes.names), tuple(config.loss.class_weights)
+    if weights and len(weights) != num_classes:
+        raise UserError(
+            f"config.loss.class_weights has {len(weights)} numbers for {num_classes} classes: "
+            "give one a class (`jaxseg data stats` prints them), or ()"
+        )
+    way = parallel.create(config.parallel)
+    options = config.model.to_dict()
+    name = options.pop("name")
+    model = models.build(
+        name, num_classes, dtype=DTYPES[config.dtype], axis_name=way.axis_name, **options
+    )
+    tx = optimizers.optimizer(config)
+    normalize = functools.partial(
+        steps.normalize, mean=tuple(config.dataset.mean), std=tuple(config.dataset.std)
+    )
+    train_step = functools.partial(
+        steps.train_step,
+        model=model,
+        tx=tx,
+        loss=functools.partial(
+            losses.cross_entropy,
+            void=classes.void,
+            class_weights=weights,
+            label_smoothing=config.loss.label_smoothing,
+        ),
+        aux_weight=config.loss.aux_weight,
+        normalize=normalize,
+        ema_decay=config.ema_decay,
+        seed=config.seed,
+    )
+    apply = {"model": model.clone(axis_name=None), "normalize": normalize}
+    eval_step = functools.partial(
+        steps.eval_step, **apply, num_classes=num_classes, void=classes.void
+    )
+    init_state = functools.partial(
+        state.create,
+        model,
+        tx,
+        seed=config.seed,
+        image_size=tuple(config.augment.crop_size),
+        ema=config.ema_decay > 0,
+    )
+    return Experiment(
+        model=model,
+        init_state=jax.jit(init_state),
+        schedule=optimizers.schedule(config),
+        parallel=way,
+        train_step=Announced(way.compile_train(train_step), f"{name} training step", announce),
+        eval_step=Announced(way.compile_eval(eval_step), f"{name} evaluation step", announce),
+        predict_step=Announced(
+            jax.jit(functools.partial(steps.predict_step, **apply)), f"{name} prediction", announce
+        ),
+    )

@@ -1,0 +1,97 @@
+"""The confusion matrix of a whole split, and every number read off it.
+
+mIoU is a ratio of sums over the split, not a mean of ratios over batches: the matrix is added up
+first, at the labels' own resolution, and read once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+
+def confusion_matrix(
+    prediction: Int[Array, "b h w"],
+    label: Int[Array, "b h w"],
+    mask: Bool[Array, " b"],
+    *,
+    num_classes: int,
+    void: int,
+) -> Int[Array, "c c"]:
+    """Count pixels by (truth, prediction); void pixels and examples with mask False never count."""
+    valid = (label != void) & mask[:, None, None]
+    # One more bin takes what does not count. int32 holds a batch; the split is added in int64.
+    cell = jnp.where(valid, label * num_classes + prediction, num_classes**2)
+    per_example = jax.vmap(lambda c: jnp.bincount(c.ravel(), length=num_classes**2 + 1))(cell)
+    # Summed over examples last, so that devices exchange one matrix and no pixels.
+    return per_example.sum(0)[:-1].reshape(num_classes, num_classes).astype(jnp.int32)
+
+
+def scores(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """All metrics of one confusion matrix (rows truth, columns prediction).
+
+    A class absent from truth and prediction alike has no IoU: it is None, is left out of the
+    means, and is listed under "absent".
+    """
+    confusion = np.asarray(confusion, np.int64)
+    true_positive = np.diag(confusion).astype(np.float64)
+    truth, predicted = confusion.sum(1), confusion.sum(0)
+    union = truth + predicted - true_positive
+    iou = _ratio(true_positive, union)
+    recall = _ratio(true_positive, truth)
+    total = int(confusion.sum())
+    present = union > 0
+    named = {
+        "iou": iou,
+        "accuracy": recall,
+        "dice": _ratio(2 * true_positive, truth + predicted),
+    }
+    return {
+        "miou": _mean(iou),
+        "pixel_accuracy": float(true_positive.sum() / total) if total else 0.0,
+        "mean_accuracy": _mean(recall),
+        "frequency_weighted_iou": float(np.nansum(truth * iou) / total) if total else 0.0,
+        **{
+            key: {n: None if np.isnan(v) else float(v) for n, v in zip(class_names, value, strict=True)}
+            for key, value in named.items()
+        },
+        "mean_dice": _mean(named["dice"]),
+        "absent": [n for n, p in zip(class_names, present, strict=True) if not p],
+        "confusion": confusion.tolist(),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The per-class table that a person reads, in percent."""
+    width = max(len("mean"), *(len(name) for name in result["iou"]))
+    truth = np.asarray(result["confusion"]).sum(1)
+    share = truth / max(truth.sum(), 1)
+    lines = [f"{'class':<{width}}   IoU %  accuracy %  Dice %  pixels %"]
+    for (name, iou), pixels in zip(result["iou"].items(), share, strict=True):
+        row = (_percent(iou), _percent(result["accuracy"][name]), _percent(result["dice"][name]))
+        lines.append(f"{name:<{width}}  {row[0]:>6}  {row[1]:>10}  {row[2]:>6}  {100 * pixels:8.2f}")
+    mean = tuple(_percent(result[key]) for key in ("miou", "mean_accuracy", "mean_dice"))
+    lines.append(f"{'mean':<{width}}  {mean[0]:>6}  {mean[1]:>10}  {mean[2]:>6}")
+    lines.append(
+        f"pixel accuracy {_percent(result['pixel_accuracy'])} %, "
+        f"frequency-weighted IoU {_percent(result['frequency_weighted_iou'])} %"
+    )
+    if result["absent"]:
+        lines.append("in neither truth nor prediction, left out: " + ", ".join(result["absent"]))
+    return "\n".join(lines)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

@@ -1,0 +1,46 @@
+"""The segmentation models, one paper a file; a file here that defines `Model` is a model.
+
+A model is a linen module: `Model(num_classes, ...options, dtype, axis_name)`, called with
+normalised images and `train`, returns `(logits, endpoints)`: logits float32 [b, h', w', classes] at
+the head's own stride, endpoints a dict of named features, `endpoints["aux_logits"]` among them if
+the model has an auxiliary head. The encoder's parameters are under the top-level key "encoder".
+"""
+
+import dataclasses
+import importlib
+import pkgutil
+from typing import Any
+
+from jaxseg.errors import UserError, suggest
+
+# Fields that every model has and no config sets under the model's options.
+_COMMON = {"num_classes", "dtype", "axis_name", "parent", "name"}
+
+
+def build(name: str, num_classes: int, *, dtype: Any, axis_name: str | None, **options_: Any):
+    """The model jaxseg/models/`name`.py with the options given, the rest as its class says.
+
+    Raises UserError on an unknown model or option. Lists (as configs hold them) become tuples.
+    """
+    known = options(name)
+    for option in options_:
+        if option not in known:
+            raise UserError(f"model {name!r} has no option {option!r}: {suggest(option, known)}")
+    options_ = {k: tuple(v) if isinstance(v, list) else v for k, v in options_.items()}
+    return _model(name)(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **options_)
+
+
+def options(name: str) -> dict[str, Any]:
+    """The model's own options and their defaults. Raises UserError on an unknown model."""
+    fields = dataclasses.fields(_model(name))
+    return {field.name: field.default for field in fields if field.name not in _COMMON}
+
+
+def _model(name: str) -> Any:
+    files = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name in files:
+        module = importlib.import_module(f"{__name__}.{name}")
+        if hasattr(module, "Model"):
+            return module.Model
+    known = [f for f in files if hasattr(importlib.import_module(f"{__name__}.{f}"), "Model")]
+    raise UserError(f"no model {name!r} in jaxseg/models: {suggest(name, known)}")

@@ -1,0 +1,1 @@
+"""Operations, one a file: convolution, transposed convolution, resize, pooling, batch norm."""

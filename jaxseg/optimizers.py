@@ -1,0 +1,61 @@
+"""The optax transformation that a config describes, and its learning-rate schedule."""
+
+from typing import Any
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from jaxseg.errors import UserError, suggest
+
+
+def schedule(config: ConfigDict) -> optax.Schedule:
+    """Learning rate by step: linear warm-up from zero, then poly, cosine or constant to the end.
+
+    poly is lr * (1 - t)^power (DeepLab, Chen et al. 2018, section 4.1), with t the share done of
+    the steps after the warm-up.
+    """
+    s, warmup = config.schedule, config.schedule.warmup_steps
+    rest = max(config.total_steps - warmup, 1)
+    shapes = {
+        "poly": lambda: optax.polynomial_schedule(s.learning_rate, 0.0, s.power, rest),
+        "cosine": lambda: optax.cosine_decay_schedule(s.learning_rate, rest),
+        "constant": lambda: optax.constant_schedule(s.learning_rate),
+    }
+    if s.name not in shapes:
+        raise UserError(f"config.schedule.name is {s.name!r}; {suggest(s.name, shapes)}")
+    main = shapes[s.name]()
+    if not warmup:
+        return main
+    return optax.join_schedules([optax.linear_schedule(0.0, s.learning_rate, warmup), main], [warmup])
+
+
+def optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """SGD with momentum or AdamW.
+
+    Weight decay touches kernels only. SGD adds it to the gradient before the momentum, as the
+    papers' solvers do; AdamW subtracts it after (Loshchilov and Hutter 2019).
+    """
+    o = config.optimizer
+    decay = optax.add_decayed_weights(o.weight_decay, mask=kernels)
+    cores = {
+        "sgd": lambda: (decay, optax.trace(o.momentum)),
+        "adamw": lambda: (optax.scale_by_adam(*o.betas), decay),
+    }
+    if o.name not in cores:
+        raise UserError(f"config.optimizer.name is {o.name!r}; {suggest(o.name, cores)}")
+    clip = (optax.clip_by_global_norm(o.grad_clip_norm),) if o.grad_clip_norm else ()
+    slow = ()
+    if o.encoder_lr_multiplier != 1.0:
+        slow = (optax.masked(optax.scale(o.encoder_lr_multiplier), encoder),)
+    return optax.chain(*clip, *cores[o.name](), *slow, optax.scale_by_learning_rate(schedule(config)))
+
+
+def kernels(params: Any) -> Any:
+    """True for convolution kernels, False for biases and the scales of norms."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def encoder(params: Any) -> Any:
+    """True below the model's top-level key "encoder"."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key == "encoder", params)

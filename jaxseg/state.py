@@ -1,0 +1,43 @@
+"""What a step reads and writes, and nothing else."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The whole state of training. The random key of a step follows from the seed and `step`."""
+
+    step: jax.Array  # int32, steps done
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any  # {"params", "batch_stats"} averaged over steps, or None
+
+    @property
+    def eval_variables(self) -> dict[str, Any]:
+        """What evaluation applies: the averages if they are kept, else the current values."""
+        return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create(
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    *,
+    seed: int,
+    image_size: tuple[int, int],
+    ema: bool,
+) -> TrainState:
+    """Fresh parameters and statistics for images [1, *image_size, 3]; the same for the same seed."""
+    key = jax.random.key(seed)
+    images = jnp.zeros((1, *image_size, 3), jnp.float32)
+    # Evaluation mode: the parameters are the same, and nothing is averaged over an image of zeros.
+    variables = model.init(key, images, train=False)
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    average = {"params": params, "batch_stats": batch_stats} if ema else None
+    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, tx.init(params), average)

@@ -1,0 +1,313 @@
+"""The training story, top to bottom: read the data, build the model, continue or begin, loop."""
+
+import contextlib
+import itertools
+import json
+import math
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxseg import checkpoint, data, drawing, experiment
+from jaxseg import config as configs
+from jaxseg.data import pipeline
+from jaxseg.data.source import Classes, Source
+from jaxseg.errors import NonFiniteLossError
+from jaxseg.evaluators import miou
+from jaxseg.experiment import Experiment
+from jaxseg.metrics import table
+from jaxseg.parallel import Announce, check_batch_size
+from jaxseg.state import TrainState
+from jaxseg.writers import MetricWriter, Progress
+
+
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C came in the middle of an evaluation."""
+
+
+def train_and_evaluate(
+    config: ConfigDict, workdir: Path, *, allow_config_change: bool = False
+) -> dict[str, Any] | None:
+    """Train to `config.total_steps`, continuing from the last checkpoint in `workdir`.
+
+    Returns:
+      The scores of the last evaluation; None if SIGTERM or Ctrl-C ended the run early, after a
+      checkpoint was saved.
+
+    Raises:
+      UserError: wrong config, data or folder, before any training.
+      NonFiniteLossError: the loss stopped being a number; the last good checkpoint stays.
+    """
+    # The data, and a folder that says what was run.
+    data.resolve(config.dataset)
+    train_source = data.load(config.dataset, config.dataset.train_split)
+    val_source = data.load(config.dataset, config.dataset.val_split)
+    classes = train_source.classes
+    configs.store(config, workdir, allow_change=allow_config_change)
+
+    # The model and its state: continued if there is a checkpoint, else fresh.
+    checkpoints = checkpoint.Checkpoints(
+        workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
+    )
+    run = experiment.build(config, classes, announce=lambda text: progress.say(text))
+    check_batch_size("config.batch_size", config.batch_size, run.parallel.num_devices)
+    check_batch_size("config.eval.batch_size", config.eval.batch_size, run.parallel.num_devices)
+    start, evaluated = 0, False
+    if (last := checkpoints.latest_step()) is None:
+        state = run.init_state()
+    else:
+        like = jax.eval_shape(run.init_state)
+        state, meta = checkpoint.load(workdir / "checkpoints", last, like)
+        start, evaluated = int(meta["step"]), bool(meta["evaluated"])
+    state = run.parallel.replicate(state)
+    progress = Progress(start=start, total=config.total_steps, batch_size=config.batch_size)
+    writer = MetricWriter(workdir, resume_step=start)
+    progress.say(_opening(config, state, run, train_source, val_source, start, workdir))
+
+    # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
+    # numbers of a step are read while the next one runs, so that the device never waits.
+    scores: dict[str, Any] | None = None
+    batches = pipeline.train_batches(
+        train_source,
+        start=start,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        augment=config.augment,
+        mean=config.dataset.mean,
+        workers=config.pipeline.workers,
+        prefetch=config.pipeline.prefetch,
+    )
+    with contextlib.closing(batches), _stop_on_signals() as stop:
+        log = _Log(config, run, writer, progress)
+        for step in itertools.count(start):
+            last_step = step >= config.total_steps
+            meta = {"step": step, "config": json.loads(config.to_json()), "classes": classes.to_dict()}
+            if (_due(step, config.eval.every) or last_step) and not evaluated:
+                log.flush(batches.wait_seconds)
+                try:
+                    with progress.pause():
+                        scores = _evaluate(config, run, state, val_source, classes, stop)
+                except Interrupted:
+                    checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
+                    break
+                _report(scores, step, workdir, writer, progress)
+                checkpoints.save(state, {**meta, "evaluated": True}, miou=scores["miou"])
+            elif step > start and (_due(step, config.checkpoint.every) or stop):
+                log.flush(batches.wait_seconds)
+                checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
+            if last_step or stop:
+                break
+            batch = next(batches)
+            arrays = {"image": batch.image, "label": batch.label}
+            state, numbers = run.train_step(state, run.parallel.place(arrays))
+            evaluated = False
+            log.step(step + 1, numbers, batch.names, batches.wait_seconds)
+            checkpoints.seal()
+
+        checkpoints.close()
+        writer.close()
+        progress.close()
+    if stop and not last_step:
+        print(f"stopped at step {step}, saved in {workdir}; the same command continues from there")
+        return None
+    scores = scores or _evaluate(config, run, state, val_source, classes, stop)
+    _finish(config, run, state, val_source, classes, scores, workdir)
+    return scores
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step > 0 and step % every == 0
+
+
+class _Log:
+    """Reads the numbers of the step before the newest, checks them, and shows them when due."""
+
+    def __init__(self, config: ConfigDict, run: Experiment, writer: MetricWriter, progress: Progress):
+        self._config, self._run = config, run
+        self._writer, self._progress = writer, progress
+        self._pending: tuple[int, dict[str, jax.Array], tuple[str, ...]] | None = None
+
+    def step(
+        self, step: int, numbers: dict[str, jax.Array], names: tuple[str, ...], waited: float
+    ) -> None:
+        self.flush(waited)
+        self._pending = (step, numbers, names)
+
+    def flush(self, waited: float) -> None:
+        if self._pending is None:
+            return
+        (step, numbers, names), self._pending = self._pending, None
+        values = {key: float(value) for key, value in numbers.items()}
+        # The rate that this step's update used.
+        values["learning_rate"] = float(self._run.schedule(step - 1))
+        if not math.isfinite(values["loss"]):
+            self._progress.close()
+            raise NonFiniteLossError(
+                f"the loss became {values['loss']} at step {step} with learning rate "
+                f"{values['learning_rate']:.3g} on the examples {', '.join(names)}: lower "
+                "config.schedule.learning_rate or set config.optimizer.grad_clip_norm; "
+                "the last good checkpoint is kept"
+            )
+        if step % self._config.log_every == 0:
+            speeds = self._progress.update(step, values, waited)
+            self._writer.write(step, {**values, **speeds})
+
+
+def _evaluate(
+    config: ConfigDict,
+    run: Experiment,
+    state: TrainState,
+    source: Source,
+    classes: Classes,
+    stop: "_Stop",
+) -> dict[str, Any]:
+    def until_stopped(batches: pipeline.BatchIterator) -> Iterator[pipeline.Batch]:
+        for batch in batches:
+            if stop:
+                raise Interrupted
+            yield batch
+
+    with eval_batches(config, source) as batches:
+        return miou.evaluate(
+            run.eval_step,
+            state.eval_variables,
+            until_stopped(batches),
+            parallel=run.parallel,
+            classes=classes,
+        )
+
+
+def eval_batches(config: ConfigDict, source: Source) -> pipeline.BatchIterator:
+    """All of `source` in batches, as this config evaluates them."""
+    return pipeline.eval_batches(
+        source,
+        batch_size=config.eval.batch_size,
+        size_multiple=config.eval.size_multiple,
+        mean=config.dataset.mean,
+        workers=config.pipeline.workers,
+    )
+
+
+def _report(
+    scores: dict[str, Any], step: int, workdir: Path, writer: MetricWriter, progress: Progress
+) -> None:
+    write_scores(scores, "val", step, workdir)
+    numbers = {k: scores[k] for k in ("miou", "pixel_accuracy", "mean_accuracy")}
+    writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
+    progress.say(
+        f"step {step}: validation mIoU {100 * scores['miou']:.2f} %, "
+        f"pixel accuracy {100 * scores['pixel_accuracy']:.2f} %"
+    )
+
+
+def write_scores(scores: dict[str, Any], split: str, step: int, workdir: Path) -> Path:
+    """`eval/<split>.json`: the scores with their step, replaced whole."""
+    path = workdir / "eval" / f"{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"step": step, **scores}, indent=1) + "\n")
+    partial.replace(path)
+    return path
+
+
+def _finish(
+    config: ConfigDict,
+    run: Experiment,
+    state: TrainState,
+    source: Source,
+    classes: Classes,
+    scores: dict[str, Any],
+    workdir: Path,
+) -> None:
+    """The last words: a table, pictures, and what to do next."""
+    print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
+    print(table(scores))
+    pictures = draw_predictions(config, run, state, source, classes, workdir)
+    print(f"\npictures:  {pictures}" if pictures else "")
+    print(f"next:      jaxseg predict --workdir {workdir} --out predictions IMAGE_OR_FOLDER ...")
+
+
+def draw_predictions(
+    config: ConfigDict,
+    run: Experiment,
+    state: TrainState,
+    source: Source,
+    classes: Classes,
+    workdir: Path,
+) -> Path | None:
+    """`predictions/NAME.png` for a few validation images: image, truth, prediction; the last path."""
+    folder, path = workdir / "predictions", None
+    count = min(config.num_predictions, len(source))
+    # Spread over the split, which is often sorted by scene.
+    for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
+        example = source[index]
+        prediction = predict(config, run, state, example["image"])
+        row = (
+            example["image"],
+            drawing.overlay(example["image"], example["label"], classes),
+            drawing.overlay(example["image"], prediction, classes),
+        )
+        path = folder / f"{example['name']}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawing.grid([row], titles=("image", "truth", "prediction")).save(path)
+    return path
+
+
+def predict(config: ConfigDict, run: Experiment, state: TrainState, image: np.ndarray) -> np.ndarray:
+    """The class of every pixel of one uint8 RGB image of any size, int32 [h, w]."""
+    height, width = image.shape[:2]
+    multiple = config.eval.size_multiple
+    padded = [-(-n // multiple) * multiple for n in (height, width)]
+    canvas = np.empty((1, *padded, 3), np.uint8)
+    canvas[:] = np.round(np.asarray(config.dataset.mean)).astype(np.uint8)
+    canvas[0, :height, :width] = image
+    return np.asarray(run.predict_step(state.eval_variables, {"image": canvas}))[0, :height, :width]
+
+
+def _opening(
+    config: ConfigDict,
+    state: TrainState,
+    run: Experiment,
+    train_source: Source,
+    val_source: Source,
+    start: int,
+    workdir: Path,
+) -> str:
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    devices = f"{run.parallel.num_devices} {jax.devices()[0].device_kind} by {config.parallel}"
+    begin = f"continuing at step {start}" if start else "beginning"
+    return (
+        f"{config.model.name}, {parameters / 1e6:.2f} M parameters, on {config.dataset.name}: "
+        f"{len(train_source)} images to train, {len(val_source)} to validate; {devices}; "
+        f"{begin} in {workdir}"
+    )
+
+
+class _Stop:
+    """True once SIGTERM or Ctrl-C came; the second Ctrl-C ends the program at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def ask(self, number: int, frame: Any) -> None:
+        self._asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    stop = _Stop()
+    old = {number: signal.signal(number, stop.ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,78 @@
+"""Small folders of images and masks, and sources made of arrays."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from jaxseg.data.source import Classes, Example, voc_palette
+
+
+def write_pair(folder: Path, stem: str, mask: np.ndarray, seed: int = 0) -> None:
+    """folder/images/stem.png of random pixels and folder/masks/stem.png holding `mask`."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*mask.shape[:2], 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "images" / f"{stem}.png")
+    Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{stem}.png")
+
+
+class ArraySource:
+    """Images that encode their labels and their indices; sizes differ from example to example."""
+
+    def __init__(self, sizes: list[tuple[int, int]], num_classes: int = 3, void: int = 255) -> None:
+        names = tuple(f"c{i}" for i in range(num_classes))
+        self.classes = Classes(names, voc_palette(num_classes), void)
+        self.sizes = sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int, /) -> Example:
+        rng = np.random.default_rng(index)
+        label = rng.integers(0, len(self.classes), self.sizes[index], np.int32)
+        image = np.stack([60 * label, np.full_like(label, index), 0 * label], -1).astype(np.uint8)
+        return {"image": image, "label": label, "name": f"example{index}"}
+
+
+def augment_config(**changes) -> ConfigDict:
+    values = {
+        "crop_size": (16, 16),
+        "scale": (1.0, 1.0),
+        "flip": False,
+        "vertical_flip": False,
+        "rotate90": False,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "saturation": 0.0,
+    }
+    return ConfigDict({**values, **changes})
+
+
+def dataset_config(**changes) -> ConfigDict:
+    values = {"name": "folder", "data_dir": "", "source": "", "builder_config": "", "cache": False}
+    config = ConfigDict({**values, **changes})
+    config.lock()
+    return config
+
+
+@pytest.fixture
+def pair_writer():
+    return write_pair
+
+
+@pytest.fixture
+def array_source():
+    return ArraySource
+
+
+@pytest.fixture
+def make_augment():
+    return augment_config
+
+
+@pytest.fixture
+def make_dataset():
+    return dataset_config

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg import drawing
+from jaxseg.data.source import Classes
+from jaxseg.errors import UserError
+
+CLASSES = Classes(("sky", "a rather long name"), ((10, 20, 30), (200, 100, 0)))
+MASK = np.array([[0, 1, 255], [1, 1, 0]], np.int32)
+
+
+def test_colourise():
+    coloured = drawing.colourise(MASK, CLASSES)
+    assert coloured.dtype == np.uint8
+    expected = {0: (10, 20, 30), 1: (200, 100, 0), 255: drawing.VOID_COLOUR}
+    for (y, x), value in np.ndenumerate(MASK):
+        assert tuple(coloured[y, x]) == expected[value]
+
+
+def test_index_png_holds_indices_and_shows_colours(tmp_path):
+    drawing.write_index_png(tmp_path / "m.png", MASK, CLASSES)
+    image = Image.open(tmp_path / "m.png")
+    assert image.mode == "P"
+    np.testing.assert_array_equal(np.asarray(image), MASK)
+    np.testing.assert_array_equal(
+        np.asarray(image.convert("RGB")), drawing.colourise(MASK, CLASSES)
+    )
+
+
+def test_index_png_refuses_what_it_cannot_hold(tmp_path):
+    with pytest.raises(UserError, match=r"m\.png: mask values 0\.\.300"):
+        drawing.write_index_png(tmp_path / "m.png", np.array([[0, 300]]), CLASSES)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 30), (300, 700), (200, 2000)])
+def test_overlay_is_large_enough_to_read_and_keeps_the_shape(size):
+    image = np.full((*size, 3), 100, np.uint8)
+    picture = drawing.overlay(image, np.zeros(size, np.int32), CLASSES)
+    assert picture.width >= 350
+    height = size[0] * picture.width // size[1]
+    assert picture.height > height  # the legend is below
+    # one class everywhere: half image, half colour
+    assert picture.getpixel((picture.width // 2, height // 2)) == (55, 60, 65)
+
+
+def test_overlay_leaves_void_pixels_alone():
+    image = np.full((8, 512, 3), 100, np.uint8)
+    mask = np.full((8, 512), 255, np.int32)
+    picture = np.asarray(drawing.overlay(image, mask, CLASSES))
+    assert (picture[:8] == 100).all()
+
+
+def test_the_legend_has_present_classes_only_and_wraps():
+    def has(picture, colour):
+        return (np.asarray(picture) == colour).all(-1).any()
+
+    both = drawing.legend([0, 1], CLASSES, 600)
+    assert has(both, CLASSES.palette[0])
+    assert has(both, CLASSES.palette[1])
+    assert not has(drawing.legend([0], CLASSES, 600), CLASSES.palette[1])
+    assert drawing.legend([0, 1], CLASSES, 150).height > both.height
+
+
+def test_grid_aligns_columns():
+    small, wide = np.zeros((5, 512, 3), np.uint8), np.zeros((5, 600, 3), np.uint8)
+    picture = drawing.grid([[small, wide], [wide, small, small]], titles=("a", "b"))
+    assert picture.width == 600 + 600 + 512 + 4 * 6
+    assert (np.asarray(picture)[30, [7, 613]] == 0).all()
