@@ -131,7 +131,9 @@ def find(directory: Path, step: str | int) -> int:
         return max(scored, key=scored.__getitem__) if scored else whole[-1]
     if not str(step).isdigit() or int(step) not in steps:
         known = ", ".join(map(str, whole))
-        raise UserError(f"no checkpoint of step {step!r} in {directory}: give best, latest or {known}")
+        raise UserError(
+            f"no checkpoint of step {step!r} in {directory}: give best, latest or {known}"
+        )
     if int(step) not in whole:
         raise UserError(
             f"checkpoint {directory / str(step)} is damaged ({damage(directory / str(step))}): "
@@ -195,7 +197,9 @@ def _checksums(folder: Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MANIFEST:
             with path.open("rb") as file:
-                digests[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+                digests[str(path.relative_to(folder))] = hashlib.file_digest(
+                    file, "sha256"
+                ).hexdigest()
     return digests
 
 

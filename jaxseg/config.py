@@ -65,7 +65,9 @@ def _check_config_file(argv: Sequence[str]) -> None:
             path = Path(match[1])
             if not path.is_file():
                 near = path.parent if path.parent.is_dir() else Path("configs")
-                known = [str(p) for p in near.glob("*.py") if p.name not in ("common.py", "__init__.py")]
+                known = [
+                    str(p) for p in near.glob("*.py") if p.name not in ("common.py", "__init__.py")
+                ]
                 raise UserError(f"no config file {match[1]!r}; {suggest(match[1], known)}")
 
 
@@ -83,7 +85,9 @@ def load(workdir: Path) -> ConfigDict:
     """The resolved config of a run."""
     path = workdir / "config.json"
     if not path.is_file():
-        raise UserError(f"{workdir} is not a run: it has no config.json; train with --workdir first")
+        raise UserError(
+            f"{workdir} is not a run: it has no config.json; train with --workdir first"
+        )
     return locked(json.loads(path.read_text()))
 
 

@@ -55,7 +55,10 @@ def scores(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
         "mean_accuracy": _mean(recall),
         "frequency_weighted_iou": float(np.nansum(truth * iou) / total) if total else 0.0,
         **{
-            key: {n: None if np.isnan(v) else float(v) for n, v in zip(class_names, value, strict=True)}
+            key: {
+                n: None if np.isnan(v) else float(v)
+                for n, v in zip(class_names, value, strict=True)
+            }
             for key, value in named.items()
         },
         "mean_dice": _mean(named["dice"]),
@@ -72,7 +75,9 @@ def table(result: dict[str, Any]) -> str:
     lines = [f"{'class':<{width}}   IoU %  accuracy %  Dice %  pixels %"]
     for (name, iou), pixels in zip(result["iou"].items(), share, strict=True):
         row = (_percent(iou), _percent(result["accuracy"][name]), _percent(result["dice"][name]))
-        lines.append(f"{name:<{width}}  {row[0]:>6}  {row[1]:>10}  {row[2]:>6}  {100 * pixels:8.2f}")
+        lines.append(
+            f"{name:<{width}}  {row[0]:>6}  {row[1]:>10}  {row[2]:>6}  {100 * pixels:8.2f}"
+        )
     mean = tuple(_percent(result[key]) for key in ("miou", "mean_accuracy", "mean_dice"))
     lines.append(f"{'mean':<{width}}  {mean[0]:>6}  {mean[1]:>10}  {mean[2]:>6}")
     lines.append(

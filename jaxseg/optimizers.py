@@ -27,7 +27,9 @@ def schedule(config: ConfigDict) -> optax.Schedule:
     main = shapes[s.name]()
     if not warmup:
         return main
-    return optax.join_schedules([optax.linear_schedule(0.0, s.learning_rate, warmup), main], [warmup])
+    return optax.join_schedules(
+        [optax.linear_schedule(0.0, s.learning_rate, warmup), main], [warmup]
+    )
 
 
 def optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -48,7 +50,9 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
     slow = ()
     if o.encoder_lr_multiplier != 1.0:
         slow = (optax.masked(optax.scale(o.encoder_lr_multiplier), encoder),)
-    return optax.chain(*clip, *cores[o.name](), *slow, optax.scale_by_learning_rate(schedule(config)))
+    return optax.chain(
+        *clip, *cores[o.name](), *slow, optax.scale_by_learning_rate(schedule(config))
+    )
 
 
 def kernels(params: Any) -> Any:

@@ -1,6 +1,7 @@
 """The training story, top to bottom: read the data, build the model, continue or begin, loop."""
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -10,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, drawing, experiment
+from jaxseg import checkpoint, data, experiment, predict
 from jaxseg import config as configs
 from jaxseg.data import pipeline
-from jaxseg.data.source import Classes, Source
+from jaxseg.data.source import Source
 from jaxseg.errors import NonFiniteLossError
 from jaxseg.evaluators import miou
 from jaxseg.experiment import Experiment
 from jaxseg.metrics import table
-from jaxseg.parallel import Announce, check_batch_size
+from jaxseg.parallel import check_batch_size
 from jaxseg.state import TrainState
 from jaxseg.writers import MetricWriter, Progress
 
@@ -69,6 +69,9 @@ def train_and_evaluate(
     writer = MetricWriter(workdir, resume_step=start)
     progress.say(_opening(config, state, run, train_source, val_source, start, workdir))
 
+    def evaluate_state() -> dict[str, Any]:
+        return miou.evaluate(run, config, state, val_source, watch=functools.partial(_until, stop))
+
     # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
     # numbers of a step are read while the next one runs, so that the device never waits.
     scores: dict[str, Any] | None = None
@@ -86,12 +89,16 @@ def train_and_evaluate(
         log = _Log(config, run, writer, progress)
         for step in itertools.count(start):
             last_step = step >= config.total_steps
-            meta = {"step": step, "config": json.loads(config.to_json()), "classes": classes.to_dict()}
+            meta = {
+                "step": step,
+                "config": json.loads(config.to_json()),
+                "classes": classes.to_dict(),
+            }
             if (_due(step, config.eval.every) or last_step) and not evaluated:
                 log.flush(batches.wait_seconds)
                 try:
                     with progress.pause():
-                        scores = _evaluate(config, run, state, val_source, classes, stop)
+                        scores = evaluate_state()
                 except Interrupted:
                     checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
                     break
@@ -115,8 +122,8 @@ def train_and_evaluate(
     if stop and not last_step:
         print(f"stopped at step {step}, saved in {workdir}; the same command continues from there")
         return None
-    scores = scores or _evaluate(config, run, state, val_source, classes, stop)
-    _finish(config, run, state, val_source, classes, scores, workdir)
+    scores = scores or evaluate_state()
+    _finish(config, run, state, val_source, scores, workdir)
     return scores
 
 
@@ -127,7 +134,9 @@ def _due(step: int, every: int) -> bool:
 class _Log:
     """Reads the numbers of the step before the newest, checks them, and shows them when due."""
 
-    def __init__(self, config: ConfigDict, run: Experiment, writer: MetricWriter, progress: Progress):
+    def __init__(
+        self, config: ConfigDict, run: Experiment, writer: MetricWriter, progress: Progress
+    ):
         self._config, self._run = config, run
         self._writer, self._progress = writer, progress
         self._pending: tuple[int, dict[str, jax.Array], tuple[str, ...]] | None = None
@@ -143,9 +152,11 @@ class _Log:
             return
         (step, numbers, names), self._pending = self._pending, None
         values = {key: float(value) for key, value in numbers.items()}
-        # The rate that this step's update used.
-        values["learning_rate"] = float(self._run.schedule(step - 1))
-        if not math.isfinite(values["loss"]):
+        finite = math.isfinite(values["loss"])
+        if finite and step % self._config.log_every:
+            return
+        values["learning_rate"] = float(self._run.schedule(step - 1))  # what this update used
+        if not finite:
             self._progress.close()
             raise NonFiniteLossError(
                 f"the loss became {values['loss']} at step {step} with learning rate "
@@ -153,50 +164,21 @@ class _Log:
                 "config.schedule.learning_rate or set config.optimizer.grad_clip_norm; "
                 "the last good checkpoint is kept"
             )
-        if step % self._config.log_every == 0:
-            speeds = self._progress.update(step, values, waited)
-            self._writer.write(step, {**values, **speeds})
+        speeds = self._progress.update(step, values, waited)
+        self._writer.write(step, {**values, **speeds})
 
 
-def _evaluate(
-    config: ConfigDict,
-    run: Experiment,
-    state: TrainState,
-    source: Source,
-    classes: Classes,
-    stop: "_Stop",
-) -> dict[str, Any]:
-    def until_stopped(batches: pipeline.BatchIterator) -> Iterator[pipeline.Batch]:
-        for batch in batches:
-            if stop:
-                raise Interrupted
-            yield batch
-
-    with eval_batches(config, source) as batches:
-        return miou.evaluate(
-            run.eval_step,
-            state.eval_variables,
-            until_stopped(batches),
-            parallel=run.parallel,
-            classes=classes,
-        )
-
-
-def eval_batches(config: ConfigDict, source: Source) -> pipeline.BatchIterator:
-    """All of `source` in batches, as this config evaluates them."""
-    return pipeline.eval_batches(
-        source,
-        batch_size=config.eval.batch_size,
-        size_multiple=config.eval.size_multiple,
-        mean=config.dataset.mean,
-        workers=config.pipeline.workers,
-    )
+def _until(stop: "_Stop", batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+    for batch in batches:
+        if stop:
+            raise Interrupted
+        yield batch
 
 
 def _report(
     scores: dict[str, Any], step: int, workdir: Path, writer: MetricWriter, progress: Progress
 ) -> None:
-    write_scores(scores, "val", step, workdir)
+    miou.write_scores(scores, "val", step, workdir)
     numbers = {k: scores[k] for k in ("miou", "pixel_accuracy", "mean_accuracy")}
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
     progress.say(
@@ -205,68 +187,20 @@ def _report(
     )
 
 
-def write_scores(scores: dict[str, Any], split: str, step: int, workdir: Path) -> Path:
-    """`eval/<split>.json`: the scores with their step, replaced whole."""
-    path = workdir / "eval" / f"{split}.json"
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"step": step, **scores}, indent=1) + "\n")
-    partial.replace(path)
-    return path
-
-
 def _finish(
     config: ConfigDict,
     run: Experiment,
     state: TrainState,
     source: Source,
-    classes: Classes,
     scores: dict[str, Any],
     workdir: Path,
 ) -> None:
     """The last words: a table, pictures, and what to do next."""
     print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
     print(table(scores))
-    pictures = draw_predictions(config, run, state, source, classes, workdir)
+    pictures = predict.draw(run, config, state, source, workdir)
     print(f"\npictures:  {pictures}" if pictures else "")
     print(f"next:      jaxseg predict --workdir {workdir} --out predictions IMAGE_OR_FOLDER ...")
-
-
-def draw_predictions(
-    config: ConfigDict,
-    run: Experiment,
-    state: TrainState,
-    source: Source,
-    classes: Classes,
-    workdir: Path,
-) -> Path | None:
-    """`predictions/NAME.png` for a few validation images: image, truth, prediction; the last path."""
-    folder, path = workdir / "predictions", None
-    count = min(config.num_predictions, len(source))
-    # Spread over the split, which is often sorted by scene.
-    for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
-        example = source[index]
-        prediction = predict(config, run, state, example["image"])
-        row = (
-            example["image"],
-            drawing.overlay(example["image"], example["label"], classes),
-            drawing.overlay(example["image"], prediction, classes),
-        )
-        path = folder / f"{example['name']}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.grid([row], titles=("image", "truth", "prediction")).save(path)
-    return path
-
-
-def predict(config: ConfigDict, run: Experiment, state: TrainState, image: np.ndarray) -> np.ndarray:
-    """The class of every pixel of one uint8 RGB image of any size, int32 [h, w]."""
-    height, width = image.shape[:2]
-    multiple = config.eval.size_multiple
-    padded = [-(-n // multiple) * multiple for n in (height, width)]
-    canvas = np.empty((1, *padded, 3), np.uint8)
-    canvas[:] = np.round(np.asarray(config.dataset.mean)).astype(np.uint8)
-    canvas[0, :height, :width] = image
-    return np.asarray(run.predict_step(state.eval_variables, {"image": canvas}))[0, :height, :width]
 
 
 def _opening(

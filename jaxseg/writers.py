@@ -86,7 +86,9 @@ class Progress:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(steps)
         else:
-            print(f"step {step}/{self._total}  {text}  {clock(left)} left", file=self._out, flush=True)
+            print(
+                f"step {step}/{self._total}  {text}  {clock(left)} left", file=self._out, flush=True
+            )
         self._done, self._since, self._waited = step, time.perf_counter(), waited
         return speed
 

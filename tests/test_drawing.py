@@ -15,7 +15,7 @@ def test_colourise():
     assert coloured.dtype == np.uint8
     expected = {0: (10, 20, 30), 1: (200, 100, 0), 255: drawing.VOID_COLOUR}
     for (y, x), value in np.ndenumerate(MASK):
-        assert tuple(coloured[y, x]) == expected[value]
+        assert tuple(coloured[y, x]) == expected[int(value)]
 
 
 def test_index_png_holds_indices_and_shows_colours(tmp_path):

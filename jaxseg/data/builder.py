@@ -145,7 +145,8 @@ class PreparedSource:
         builder = tfds.builder_from_directory(os.fspath(directory))
         raw = {key: tfds.decode.SkipDecoding() for key in ("image", "label")}
         try:
-            self._records = builder.as_data_source(split=split, decoders=raw)
+            # TFDS's decorator hides the parameters from type checkers
+            self._records = builder.as_data_source(split, decoders=raw)  # pyright: ignore[reportCallIssue]
         except (ValueError, KeyError, AssertionError) as error:
             raise UserError(
                 f"data set {builder.name} has no split {split!r}; it has "

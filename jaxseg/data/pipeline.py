@@ -75,7 +75,7 @@ def train_batches(
     batch_size: int,
     seed: int,
     augment: Any,
-    mean: Sequence[float],
+    mean: Sequence[float | int],
     workers: int,
     prefetch: int,
     process_index: int = 0,
@@ -153,7 +153,7 @@ def eval_batches(
     *,
     batch_size: int,
     size_multiple: int,
-    mean: Sequence[float],
+    mean: Sequence[float | int],
     workers: int,
     process_index: int = 0,
     process_count: int = 1,
@@ -248,7 +248,7 @@ def _naming(example: str) -> Iterator[None]:
         raise
 
 
-def _mean_pixel(mean: Sequence[float]) -> UInt8[np.ndarray, " 3"]:
+def _mean_pixel(mean: Sequence[float | int]) -> UInt8[np.ndarray, " 3"]:
     return np.round(np.asarray(mean, float)).astype(np.uint8)
 
 

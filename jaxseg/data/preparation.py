@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from jaxseg.data.layout import find_pairs
 from jaxseg.errors import UserError, suggest
 
 if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it does
@@ -89,8 +90,7 @@ def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Pr
 
     builder_class = _builder_class(name)
     source = Path(source_dir).expanduser().resolve()
-    if not source.is_dir():
-        raise UserError(f"{source}: no such folder; give the data set's own folder as --source")
+    find_pairs(source)  # a wrong folder is refused before anything is made
     config = builder_class.config_name(source)
     target = directory(name, data_dir, config)
     if is_prepared(target):

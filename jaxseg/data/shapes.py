@@ -20,7 +20,7 @@ CLASSES = Classes(
     palette=((45, 52, 70), (240, 128, 92), (94, 184, 226), (250, 206, 92), (144, 200, 120)),
 )
 SPLITS = ("train", "val")
-HUES = {"circle": 15, "square": 195, "triangle": 285, "star": 105}  # degrees, give or take 50
+HUES = {"circle": 15, "square": 195, "triangle": 285, "star": 105}  # degrees, give or take 35
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 # the corners of each shape on unit circles, scaled so that all are about as large as a disc of 0.85
@@ -96,7 +96,7 @@ def _cover(
     """How much of each pixel one shape of random place, size and turn covers."""
     corners, radii = OUTLINES[name]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * (2 * np.pi / corners)
-    radius = rng.uniform(0.14, 0.26) * min(size) * np.resize(radii, corners)
+    radius = rng.uniform(0.16, 0.28) * min(size) * np.resize(radii, corners)
     centre = rng.uniform(0.1, 0.9, 2) * (size[1], size[0])
     points = centre + radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     cover = np.zeros(size, np.uint8)
@@ -135,8 +135,8 @@ def _colours(
     if name == "background":
         hue, strength = rng.uniform(0, 360), rng.uniform(0.15, 0.45, 2)
     else:
-        hue, strength = rng.normal(HUES[name], 50), rng.uniform(0.4, 0.8, 2)
-    hue += np.array([0, rng.uniform(-40, 40)])
+        hue, strength = rng.normal(HUES[name], 35), rng.uniform(0.4, 0.8, 2)
+    hue += np.array([0, rng.uniform(-30, 30)])
     value = np.array([rng.uniform(0.3, 0.5), rng.uniform(0.75, 1.0)])
     hsv = np.stack([hue % 360, strength, value], axis=-1).astype(np.float32)
     dark, bright = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]

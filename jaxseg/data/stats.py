@@ -95,7 +95,7 @@ def measure(source: Source) -> Stats:
 
 
 def training_grid(
-    source: Source, *, augment: Any, mean: Sequence[float], seed: int, examples: int = 6
+    source: Source, *, augment: Any, mean: Sequence[float | int], seed: int, examples: int = 6
 ) -> Image.Image:
     """The first `examples` augmented pairs of a training run, as the model gets them.
 

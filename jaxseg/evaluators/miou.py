@@ -1,38 +1,66 @@
 """Whole-split mean IoU: every example once at full size, one confusion matrix."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from jaxseg.data.pipeline import Batch
-from jaxseg.data.source import Classes
+from jaxseg.data import pipeline
+from jaxseg.data.source import Source
+from jaxseg.experiment import Experiment
 from jaxseg.metrics import scores
-from jaxseg.parallel import Parallel
+from jaxseg.state import TrainState
 
 
 def evaluate(
-    eval_step: Callable[[Any, Any], Any],
-    variables: Any,
-    batches: Iterable[Batch],
+    run: Experiment,
+    config: ConfigDict,
+    state: TrainState,
+    source: Source,
     *,
-    parallel: Parallel,
-    classes: Classes,
+    watch: Callable[[Iterator[pipeline.Batch]], Iterator[pipeline.Batch]] = iter,
 ) -> dict[str, Any]:
-    """Scores of `variables` over `batches` (as `data.pipeline.eval_batches` makes them).
+    """Scores of `state` over all of `source`, each example once on any number of devices.
+
+    Args:
+      run: the compiled steps.
+      config: its `eval` part says in what batches; they change speed, not numbers.
+      state: what to evaluate; its averages if it keeps them.
+      source: labelled examples.
+      watch: sees the batches go by; training ends an evaluation here when it is asked to stop.
 
     Returns:
       What `metrics.scores` reads off the matrix, and "examples", the number that counted.
     """
-    total = np.zeros((len(classes.names), len(classes.names)), np.int64)
-    examples, pending = 0, None
-    for batch in batches:
-        arrays = {"image": batch.image, "label": batch.label, "mask": batch.mask}
-        counted = eval_step(variables, parallel.place(arrays))
-        if pending is not None:  # fetch one behind, so that the device never waits for the host
-            total += np.asarray(pending)
-        pending = counted
-        examples += int(batch.mask.sum())
-    if pending is not None:
-        total += np.asarray(pending)
-    return {**scores(total, classes.names), "examples": examples}
+    names = source.classes.names
+    total = np.zeros((len(names), len(names)), np.int64)
+    examples, pending = 0, []
+    batches = pipeline.eval_batches(
+        source,
+        batch_size=config.eval.batch_size,
+        size_multiple=config.eval.size_multiple,
+        mean=config.dataset.mean,
+        workers=config.pipeline.workers,
+    )
+    with batches:
+        for batch in watch(batches):
+            arrays = {"image": batch.image, "label": batch.label, "mask": batch.mask}
+            pending.append(run.eval_step(state.eval_variables, run.parallel.place(arrays)))
+            examples += int(batch.mask.sum())
+            if len(pending) > 1:  # one behind, so that the device never waits for the host
+                total += np.asarray(pending.pop(0))
+    total += sum(np.asarray(matrix) for matrix in pending)
+    return {**scores(total, names), "examples": examples}
+
+
+def write_scores(scores: dict[str, Any], split: str, step: int, workdir: Path) -> Path:
+    """`eval/<split>.json`: the scores with their step, replaced whole."""
+    path = workdir / "eval" / f"{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"step": step, **scores}, indent=1) + "\n")
+    partial.replace(path)
+    return path

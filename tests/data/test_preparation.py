@@ -175,7 +175,7 @@ def test_an_interrupt_leaves_nothing(folder, tmp_path, monkeypatch):
 def test_a_folder_of_another_layout_is_refused(make, tmp_path):
     root = tmp_path / "root"
     (root / make).mkdir(parents=True)
-    with pytest.raises(UserError, match="root.*(images|masks)"):
+    with pytest.raises(UserError, match=r"root.*(images|masks)"):
         data.prepare("folder", root, tmp_path / "out")
     with pytest.raises(UserError, match="no such folder"):
         data.prepare("folder", tmp_path / "absent", tmp_path / "out")
@@ -187,7 +187,7 @@ def test_rotated_by_exif_the_mask_must_be_upright(tmp_path, pair_writer, make_da
     exif[0x0112] = 6  # a quarter turn
     image = tmp_path / "d/images/a.png"
     Image.open(image).save(image, exif=exif)
-    with pytest.raises(UserError, match="6x8 .upright.*is 8x6"):
+    with pytest.raises(UserError, match=r"6x8 .upright.*is 8x6"):
         data.prepare("folder", tmp_path / "d", tmp_path / "out")
     upright = mask([0, 1], (8, 6)).astype(np.uint8)
     Image.fromarray(upright).save(tmp_path / "d/masks/a.png")
@@ -258,9 +258,7 @@ def test_masks_of_0_and_255_alone_are_refused_with_the_fix(tmp_path, pair_writer
         data.prepare("folder", tmp_path / "d", tmp_path / "out")
 
 
-def test_own_data_in_one_step_and_a_changed_folder_is_prepared_again(
-    folder, tmp_path, make_dataset
-):
+def test_own_data_in_one_step_and_again_when_it_changed(folder, tmp_path, make_dataset):
     def resolved():
         dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder))
         data.resolve(dataset)
@@ -307,9 +305,7 @@ def test_isbi_nuclei_and_camvid_labels(tmp_path, pair_writer, make_dataset):
 def test_a_value_that_is_no_class_is_refused(tmp_path, pair_writer):
     pair_writer(tmp_path / "camvid/train", "c", mask([0, 12, 200]))
     pair_writer(tmp_path / "isbi/train", "00", mask([0, 128, 255]))
-    with pytest.raises(
-        UserError, match=r"c\.png: label value.s. 12, 200, expected 0\.\.10 or void 11"
-    ):
+    with pytest.raises(UserError, match=r"c\.png: label .* 12, 200, expected 0\.\.10 or void 11"):
         data.prepare("camvid", tmp_path / "camvid", tmp_path / "out")
     with pytest.raises(UserError, match=r"00\.png: mask value 128"):
         data.prepare("isbi_em", tmp_path / "isbi", tmp_path / "out")
@@ -317,9 +313,7 @@ def test_a_value_that_is_no_class_is_refused(tmp_path, pair_writer):
 
 
 def test_unknown_names_list_the_known(tmp_path, make_dataset):
-    with pytest.raises(
-        UserError, match="did you mean 'camvid'.*known: camvid, folder, isbi_em, nuclei"
-    ):
+    with pytest.raises(UserError, match=r"did you mean 'camvid'.*known: camvid, folder, isbi_em"):
         data.prepare("camvit", tmp_path, tmp_path)
     with pytest.raises(UserError, match="unknown data set 'pipeline'"):
         data.load(make_dataset(name="pipeline"), "train")

@@ -60,11 +60,10 @@ def test_colour_alone_does_not_tell_the_class(shapes):
     colour = np.concatenate([e["image"].reshape(-1, 3) // 32 for e in examples]) @ [64, 8, 1]
     label = np.concatenate([e["label"].ravel() for e in examples])
     valid = label != 255
-    counts = np.zeros((512, 5))
-    np.add.at(counts, (colour[valid], label[valid]), 1)
+    counts = np.bincount(5 * colour[valid] + label[valid], minlength=512 * 5).reshape(512, 5)
     guess = counts.argmax(1)[colour]
     iou = [
         (valid & (guess == c) & (label == c)).sum() / (valid & ((guess == c) | (label == c))).sum()
         for c in range(5)
     ]
-    assert np.mean(iou) < 0.6
+    assert np.mean(iou[1:]) < 0.65

@@ -1,7 +1,7 @@
 import numpy as np
 
 from jaxseg.data import stats
-from jaxseg.data.source import Classes
+from jaxseg.data.source import Classes, Example
 
 
 class Two:
@@ -14,7 +14,7 @@ class Two:
     def __len__(self):
         return 2
 
-    def __getitem__(self, index, /):
+    def __getitem__(self, index: int, /) -> Example:
         return {"image": self.images[index], "label": self.labels[index], "name": str(index)}
 
 

@@ -1,0 +1,38 @@
+"""CamVid, 11 classes, 360x480, 367 / 101 / 233 images (the SegNet split).
+
+Data:    jaxseg data prepare camvid --source DIR   (DIR/{train,val,test}/{images,masks})
+Claim:   to stand beside SegNet 46.4 and FCN-8s 57.0 mIoU on test (PUBLISHED protocol: statistics
+         fixed at test time, full resolution, void left out). Full schedule on a GPU: not yet run.
+Command: jaxseg train --config configs/camvid.py:unet --workdir runs/camvid
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "unet") -> ConfigDict:
+    config = common.get_config(arg)
+    config.total_steps = 10_000  # 218 epochs
+    config.batch_size = 8
+
+    config.dataset.name = "camvid"
+    config.dataset.cache = True  # 0.6 GB decoded
+
+    config.augment.crop_size = (360, 480)
+    config.augment.scale = (0.5, 2.0)
+    config.augment.brightness = 0.2
+    config.augment.contrast = 0.2
+    config.augment.saturation = 0.2
+
+    config.optimizer.name = "adamw"
+    config.optimizer.weight_decay = 1e-2
+    config.optimizer.grad_clip_norm = 1.0
+    config.schedule.learning_rate = 1e-3
+    config.schedule.warmup_steps = 200
+
+    config.eval.every = 500
+    config.eval.batch_size = 8
+    config.eval.size_multiple = 8  # 360x480 stays as it is: no padding, one shape
+    config.checkpoint.every = 500
+    return config

@@ -1,0 +1,39 @@
+"""Your own folder of images and masks, in one command.
+
+Data:    DIR/{train,val}/{images,masks}, paired by file name; a mask holds class indices (palette or
+         grey PNG). An optional DIR/classes.json names them:
+         {"names": ["background", "cat"], "colours": [[0, 0, 0], [255, 0, 0]], "void": 255}
+         It is checked and prepared on first use, and again when a file changes.
+Claim:   none: the numbers are yours.
+Command: jaxseg train --config configs/folder.py:unet --config.dataset.source=DIR --workdir runs/my
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "unet,width=32") -> ConfigDict:
+    config = common.get_config(arg)
+    config.total_steps = 2000
+    config.batch_size = 8
+
+    config.dataset.name = "folder"
+    config.dataset.source = ""
+    config.dataset.builder_config = ""  # which preparation of the folder; filled in by the run
+
+    config.augment.crop_size = (256, 256)
+    config.augment.brightness = 0.2
+    config.augment.contrast = 0.2
+    config.augment.saturation = 0.2
+
+    config.optimizer.name = "adamw"
+    config.optimizer.weight_decay = 1e-2
+    config.schedule.name = "cosine"
+    config.schedule.learning_rate = 1e-3
+    config.schedule.warmup_steps = 100
+
+    config.eval.every = 200
+    config.eval.batch_size = 4
+    config.checkpoint.every = 200
+    return config

@@ -1,0 +1,42 @@
+"""ISBI 2012 EM membranes, 30 labelled slices of 512x512: 24 to train, 6 to validate.
+
+Data:    jaxseg data prepare isbi_em --source DIR   (DIR/train/{images,masks})
+Claim:   the set U-Net was made for (Ronneberger et al. 2015, Table 1). The challenge's own numbers
+         (warping and Rand error on hidden slices) are not measured here; mIoU: not yet run.
+Command: jaxseg train --config configs/isbi_em.py:unet --workdir runs/isbi_em
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "unet") -> ConfigDict:
+    config = common.get_config(arg)
+    config.total_steps = 4000
+    config.batch_size = 4
+
+    config.dataset.name = "isbi_em"
+    config.dataset.train_split = "train[:24]"
+    config.dataset.val_split = "train[24:]"
+    config.dataset.cache = True
+    config.dataset.mean = (126.0, 126.0, 126.0)
+    config.dataset.std = (41.0, 41.0, 41.0)
+
+    config.augment.crop_size = (384, 384)
+    config.augment.scale = (0.75, 1.25)
+    config.augment.vertical_flip = True  # a section has no up
+    config.augment.rotate90 = True
+    config.augment.brightness = 0.1
+    config.augment.contrast = 0.1
+
+    config.optimizer.name = "adamw"
+    config.optimizer.weight_decay = 1e-2
+    config.schedule.name = "cosine"
+    config.schedule.learning_rate = 1e-3
+    config.schedule.warmup_steps = 100
+
+    config.eval.every = 500
+    config.eval.batch_size = 2
+    config.checkpoint.every = 500
+    return config

@@ -1,0 +1,108 @@
+"""Masks and pictures for images: a user's own files, or a few examples of a data set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from jaxseg import drawing
+from jaxseg.data.images import read_image
+from jaxseg.data.source import Classes, Source
+from jaxseg.errors import UserError
+from jaxseg.experiment import Experiment
+from jaxseg.state import TrainState
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+
+
+def predict(
+    run: Experiment, config: ConfigDict, state: TrainState, image: UInt8[np.ndarray, "h w 3"]
+) -> Int[np.ndarray, "h w"]:
+    """The class of every pixel, at the image's own size."""
+    height, width = image.shape[:2]
+    # Padded as evaluation pads, so that few shapes compile and the numbers agree.
+    multiple = config.eval.size_multiple
+    padded = [-(-n // multiple) * multiple for n in (height, width)]
+    canvas = np.empty((1, *padded, 3), np.uint8)
+    canvas[:] = np.round(np.asarray(config.dataset.mean)).astype(np.uint8)
+    canvas[0, :height, :width] = image
+    mask = run.predict_step(state.eval_variables, {"image": canvas})
+    return np.asarray(mask)[0, :height, :width]
+
+
+def draw(
+    run: Experiment, config: ConfigDict, state: TrainState, source: Source, workdir: Path
+) -> Path | None:
+    """`predictions/NAME.png` of a few examples: image, truth, prediction; returns the last path."""
+    path = None
+    count = min(config.num_predictions, len(source))
+    # Spread over the split, which is often sorted by scene.
+    for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
+        example = source[index]
+        prediction = predict(run, config, state, example["image"])
+        row = (
+            example["image"],
+            drawing.overlay(example["image"], example["label"], source.classes),
+            drawing.overlay(example["image"], prediction, source.classes),
+        )
+        path = workdir / "predictions" / f"{example['name']}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawing.grid([row], titles=("image", "truth", "prediction")).save(path)
+    return path
+
+
+def predict_files(
+    run: Experiment,
+    config: ConfigDict,
+    state: TrainState,
+    classes: Classes,
+    files: Sequence[Path],
+    out: Path,
+) -> None:
+    """Write `<stem>.png` (class indices) and `<stem>_overlay.png` for every image.
+
+    Raises:
+      UserError: a file is no image, or `out` can't be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to --out {out}: {error.strerror}") from None
+    for file in tqdm(files, unit="image", disable=None, leave=False):
+        image = read_image(file, str(file))
+        mask = predict(run, config, state, image)
+        drawing.write_index_png(out / f"{file.stem}.png", mask, classes)
+        drawing.overlay(image, mask, classes).save(out / f"{file.stem}_overlay.png")
+
+
+def find_images(paths: Sequence[str]) -> list[Path]:
+    """The files named, and the images in the folders named.
+
+    Raises:
+      UserError: a path does not exist, a folder has no images, or two would write one file.
+    """
+    if not paths:
+        raise UserError("no images given: name files or folders after the flags")
+    files = [file for path in paths for file in _files(Path(path))]
+    stems: dict[str, Path] = {}
+    for file in files:
+        if other := stems.get(file.stem):
+            raise UserError(
+                f"{other} and {file} would both write {file.stem}.png: predict them into two folders"
+            )
+        stems[file.stem] = file
+    return files
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"no file or folder {str(path)!r}")
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"no images in {path}: expected files such as .jpg, .png or .tif")
+    return found
