@@ -21,7 +21,7 @@ def get_config(arg: str = "unet") -> ConfigDict:
     config.dataset.val_split = "train[24:]"
     config.dataset.cache = True
     config.dataset.mean = (126.0, 126.0, 126.0)
-    config.dataset.std = (41.0, 41.0, 41.0)
+    config.dataset.std = (44.0, 44.0, 44.0)
 
     config.augment.crop_size = (384, 384)
     config.augment.scale = (0.75, 1.25)

@@ -20,8 +20,8 @@ def get_config(arg: str = "unet") -> ConfigDict:
     config.dataset.train_split = "train[:80%]"
     config.dataset.val_split = "train[80%:]"
     config.dataset.cache = True
-    config.dataset.mean = (22.0, 22.0, 22.0)  # dark images, a few bright
-    config.dataset.std = (27.0, 27.0, 27.0)
+    config.dataset.mean = (12.5, 12.5, 12.5)  # `jaxseg data stats`: dark images
+    config.dataset.std = (17.5, 17.5, 17.5)
 
     config.augment.crop_size = (256, 256)
     config.augment.scale = (0.75, 1.5)
