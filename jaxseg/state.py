@@ -13,7 +13,7 @@ from flax import linen as nn
 class TrainState:
     """The whole state of training. The random key of a step follows from the seed and `step`."""
 
-    step: jax.Array  # int32, steps done
+    step: Any  # int32 array, steps done
     params: Any
     batch_stats: Any
     opt_state: Any

@@ -73,7 +73,7 @@ def train_step(
         new = {"params": params, "batch_stats": batch_stats}
         ema = optax.incremental_update(new, ema, 1.0 - ema_decay)
     new_state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
-    return new_state, {"loss": value, "grad_norm": optax.global_norm(gradients)}
+    return new_state, {"loss": value, "grad_norm": optax.tree.norm(gradients)}
 
 
 def eval_step(
@@ -111,7 +111,7 @@ def _at_label_size(logits: Array, like: Array) -> Array:
     height, width = like.shape[1:3]
     if logits.shape[1:3] == (height, width):
         return logits
-    return resize.bilinear(logits, (height, width), corners="half_pixel")
+    return resize.resize(logits, (height, width), "half_pixel")
 
 
 def _sum_devices(tree: Any, axis_name: str | None) -> Any:

@@ -1,13 +1,36 @@
-"""Every test runs on the CPU, which shows eight devices, with one compile cache for the whole run."""
+"""Every test runs on the CPU, which shows eight devices, with one compile cache for all of them."""
 
 import os
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Test processes that start others share the cache with them.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxseg-test-cache-"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import quickstart
 
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="jaxseg-test-cache-"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture
+def tiny_config() -> ConfigDict:
+    """The quickstart with a U-Net of a few thousand parameters on 32x32 images, for seconds."""
+    config = quickstart.get_config("unet,width=4,depth=2")
+    config.total_steps = 6
+    config.batch_size = 8
+    config.log_every = 1
+    config.dataset.image_size = (32, 32)
+    config.dataset.train_examples = 20
+    config.dataset.val_examples = 7
+    config.augment.crop_size = (32, 32)
+    config.eval.every = 3
+    config.eval.batch_size = 8
+    config.checkpoint.every = 2
+    config.num_predictions = 1
+    return config

@@ -20,7 +20,7 @@ CLASSES = Classes(
     palette=((45, 52, 70), (240, 128, 92), (94, 184, 226), (250, 206, 92), (144, 200, 120)),
 )
 SPLITS = ("train", "val")
-HUES = {"circle": 15, "square": 195, "triangle": 285, "star": 105}  # degrees, give or take 35
+HUES = {"circle": 15, "square": 195, "triangle": 285, "star": 105}  # degrees, give or take 30
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 # the corners of each shape on unit circles, scaled so that all are about as large as a disc of 0.85
@@ -110,15 +110,15 @@ def _texture(
 ) -> Float32[np.ndarray, "h w 3"]:
     """Two colours in the class's pattern: clouds, or dots, checks, stripes, speckles."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 8)
+    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 7)
     u = (np.cos(turn) * x + np.sin(turn) * y) * (2 * np.pi / period)
     v = (np.cos(turn) * y - np.sin(turn) * x) * (2 * np.pi / period)
     if name == "circle":
         wave = np.cos(u) + np.cos(v) - 0.7
     elif name == "square":
-        wave = np.cos(u / 1.5) * np.cos(v / 1.5) * 2
+        wave = 2 * np.cos(u / 2) * np.cos(v / 2)
     elif name == "triangle":
-        wave = np.cos(u)
+        wave = 1.5 * np.cos(1.4 * u)
     elif name == "star":
         wave = 1.5 * cv2.blur(rng.normal(0, 1, size).astype(np.float32), (2, 2))
     else:
@@ -135,8 +135,8 @@ def _colours(
     if name == "background":
         hue, strength = rng.uniform(0, 360), rng.uniform(0.15, 0.45, 2)
     else:
-        hue, strength = rng.normal(HUES[name], 35), rng.uniform(0.4, 0.8, 2)
-    hue += np.array([0, rng.uniform(-30, 30)])
+        hue, strength = rng.normal(HUES[name], 30), rng.uniform(0.4, 0.8, 2)
+    hue += np.array([0, rng.uniform(-20, 20)])
     value = np.array([rng.uniform(0.3, 0.5), rng.uniform(0.75, 1.0)])
     hsv = np.stack([hue % 360, strength, value], axis=-1).astype(np.float32)
     dark, bright = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]

@@ -1,0 +1,75 @@
+import jax.numpy as jnp
+import numpy as np
+
+from jaxseg.metrics import confusion_matrix, scores, table
+
+TRUTH = np.repeat(np.arange(4), 4).reshape(1, 4, 4).astype(np.int32)
+PREDICTION = np.array([[[1, 0, 0, 0], [1, 3, 0, 1], [2, 2, 2, 3], [3, 1, 0, 0]]], np.int32)
+NAMES = ("a", "b", "c", "d")
+
+
+def confusion(prediction, label, mask=None, classes=4, void=255):
+    mask = np.ones(len(label), bool) if mask is None else np.asarray(mask)
+    arrays = map(jnp.asarray, (prediction, label, mask))
+    return np.asarray(confusion_matrix(*arrays, num_classes=classes, void=void))
+
+
+def test_worked_by_hand():
+    result = scores(confusion(PREDICTION, TRUTH), NAMES)
+    want = [3 / 7, 2 / 6, 3 / 4, 1 / 6]
+    np.testing.assert_allclose(list(result["iou"].values()), want)
+    np.testing.assert_allclose(result["miou"], np.mean(want))
+    assert round(result["miou"], 3) == 0.420
+    assert result["pixel_accuracy"] == 9 / 16
+    np.testing.assert_allclose(result["mean_accuracy"], np.mean([3, 2, 3, 1]) / 4)
+    np.testing.assert_allclose(result["frequency_weighted_iou"], np.mean(want))  # equal shares
+    np.testing.assert_allclose(result["dice"]["a"], 2 * 3 / (4 + 6))
+
+
+def test_rows_are_truth_and_columns_prediction():
+    matrix = confusion(np.full((1, 2, 2), 1, np.int32), np.full((1, 2, 2), 3, np.int32))
+    assert matrix[3, 1] == 4
+    assert matrix.sum() == 4
+
+
+def test_void_pixels_and_masked_examples_never_count():
+    label = np.concatenate([TRUTH, TRUTH])
+    prediction = np.concatenate([PREDICTION, PREDICTION])
+    label[0, 0] = 255
+    matrix = confusion(prediction, label, mask=[True, False])
+    assert matrix.sum() == 12
+    assert matrix[0].sum() == 0
+
+
+def test_a_void_id_inside_the_class_range_of_a_byte():
+    """CamVid's void is 11, one past its last class: it must not land in another row."""
+    matrix = confusion(PREDICTION, np.where(TRUTH == 0, 4, TRUTH), void=4)
+    assert matrix.sum() == 12
+
+
+def test_absent_class_is_left_out_and_named():
+    matrix = np.diag([5, 0, 3])
+    matrix[0, 2] = 1
+    result = scores(matrix, ("x", "never", "z"))
+    assert result["absent"] == ["never"]
+    assert result["iou"]["never"] is None
+    np.testing.assert_allclose(result["miou"], (5 / 6 + 3 / 4) / 2)
+    assert "never" in table(result).splitlines()[-1]
+
+
+def test_class_predicted_but_never_true_counts_as_zero():
+    result = scores(np.array([[4, 1], [0, 0]]), ("x", "y"))
+    assert result["iou"] == {"x": 0.8, "y": 0.0}
+    assert result["miou"] == 0.4
+    assert result["mean_accuracy"] == 0.8  # recall of y is not defined
+
+
+def test_empty_split_is_zero_not_nan():
+    result = scores(np.zeros((2, 2)), ("x", "y"))
+    assert result["miou"] == 0.0
+    assert result["pixel_accuracy"] == 0.0
+
+
+def test_many_pixels_do_not_overflow():
+    matrix = np.full((2, 2), 2**40, np.int64)
+    assert scores(matrix, ("x", "y"))["miou"] == 1 / 3

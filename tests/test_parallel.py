@@ -1,0 +1,148 @@
+"""One pure step, compiled three ways, is one and the same step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import data, experiment, parallel
+from jaxseg.data import pipeline
+from jaxseg.errors import UserError
+from jaxseg.evaluators import miou
+
+WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
+
+
+def build(config, way, monkeypatch):
+    kind, devices = WAYS[way] if isinstance(way, str) else way
+    make = functools.partial(parallel.create, devices=jax.devices()[:devices])
+    monkeypatch.setattr(experiment.parallel, "create", make)
+    config.parallel = kind
+    source = data.load(config.dataset, "val")
+    return experiment.build(config, source.classes, announce=lambda _: None), source
+
+
+def uneven_batches(config):
+    """Void falls unevenly: from none of a device's pixels to all of them."""
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        image = rng.integers(0, 255, (8, 32, 32, 3), np.uint8)
+        label = rng.integers(0, 5, (8, 32, 32)).astype(np.int32)
+        for i in range(8):
+            label[i, : 32 * i // 7] = 255
+        yield {"image": image, "label": label}
+
+
+def train(config, way, monkeypatch):
+    run, _ = build(config, way, monkeypatch)
+    state = run.parallel.replicate(run.init_state())
+    losses = []
+    for batch in uneven_batches(config):
+        state, numbers = run.train_step(state, run.parallel.place(batch))
+        losses.append(float(numbers["loss"]))
+    return jax.device_get(state), losses
+
+
+@pytest.fixture
+def sgd_config(tiny_config):
+    # SGD: Adam would blow rounding up, dividing gradients near zero by their own size.
+    tiny_config.optimizer.name = "sgd"
+    tiny_config.schedule.learning_rate = 0.1
+    tiny_config.schedule.warmup_steps = 0
+    tiny_config.ema_decay = 0.5
+    return tiny_config
+
+
+def test_devices_and_compilers_give_the_same_training(sgd_config, monkeypatch):
+    want, want_losses = train(sgd_config, "one device", monkeypatch)
+    assert want_losses[0] != want_losses[1]
+    for way in ("jit", "pmap"):
+        got, losses = train(sgd_config, way, monkeypatch)
+        np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
+        for part in ("params", "batch_stats", "opt_state", "ema"):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6),
+                getattr(got, part),
+                getattr(want, part),
+            )
+
+
+@pytest.mark.parametrize("way", ["one device", "pmap"])
+def test_all_void_batch_gives_zero_loss_and_zero_gradient(sgd_config, monkeypatch, way):
+    sgd_config.optimizer.weight_decay = 0.0
+    run, _ = build(sgd_config, way, monkeypatch)
+    state = run.parallel.replicate(run.init_state())
+    batch = next(uneven_batches(sgd_config))
+    batch["label"][:] = 255
+    after, numbers = run.train_step(state, run.parallel.place(batch))
+    assert float(numbers["loss"]) == 0.0
+    assert float(numbers["grad_norm"]) == 0.0
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+
+
+@pytest.mark.parametrize("way", [("jit", 2), ("pmap", 2)])
+def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkeypatch, way):
+    """The tail is padded with examples that count nowhere."""
+    tiny_config.eval.batch_size = 2
+    results = []
+    for each in (("jit", 1), way):
+        run, source = build(tiny_config, each, monkeypatch)
+        state = run.parallel.replicate(run.init_state())
+        results.append(miou.evaluate(run, tiny_config, state, source))
+    assert results[0] == results[1]
+    assert results[0]["examples"] == 7
+    labels = [source[i]["label"] for i in range(7)]
+    assert np.sum(results[0]["confusion"]) == sum((label != 255).sum() for label in labels)
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(tiny_config, monkeypatch):
+    run, source = build(tiny_config, "one device", monkeypatch)
+    state = run.init_state()
+    matrices = []
+    for size in (1, 3, 8):
+        tiny_config.eval.batch_size = size
+        matrices.append(miou.evaluate(run, tiny_config, state, source)["confusion"])
+    assert matrices[0] == matrices[1] == matrices[2]
+
+
+def test_averages_follow_their_definition_and_are_what_evaluation_uses(sgd_config, monkeypatch):
+    run, _ = build(sgd_config, "one device", monkeypatch)
+    state = run.init_state()
+    average = state.params
+    for batch in uneven_batches(sgd_config):
+        state, _ = run.train_step(state, batch)
+        average = jax.tree.map(lambda a, p: 0.5 * a + 0.5 * p, average, state.params)
+    got = state.eval_variables["params"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, average)
+
+
+def test_bfloat16_keeps_parameters_and_statistics_in_float32(sgd_config, monkeypatch):
+    sgd_config.dtype = "bfloat16"
+    run, _ = build(sgd_config, "one device", monkeypatch)
+    state, numbers = run.train_step(run.init_state(), next(uneven_batches(sgd_config)))
+    assert numbers["loss"].dtype == jnp.float32
+    assert np.isfinite(numbers["loss"])
+    leaves = jax.tree.leaves((state.params, state.batch_stats, state.opt_state))
+    assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in leaves)
+
+
+def test_batches_come_from_the_pipeline_as_the_step_wants_them(tiny_config, monkeypatch):
+    run, source = build(tiny_config, "jit", monkeypatch)
+    batches = pipeline.train_batches(
+        source, start=0, batch_size=8, seed=0, augment=tiny_config.augment,
+        mean=tiny_config.dataset.mean, workers=1, prefetch=1,
+    )  # fmt: skip
+    with batches:
+        batch = next(batches)
+    placed = run.parallel.place({"image": batch.image, "label": batch.label})
+    assert placed["image"].sharding.num_devices == 8
+    assert placed["image"].addressable_shards[0].data.shape == (1, 32, 32, 3)
+
+
+def test_wrong_choices_are_refused(tiny_config):
+    with pytest.raises(UserError, match="known: jit, pmap"):
+        parallel.create("pjit")
+    with pytest.raises(UserError, match="multiple of 8"):
+        parallel.check_batch_size("config.batch_size", 12, 8)
