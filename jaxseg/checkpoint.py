@@ -50,7 +50,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any], *, miou: float | None) -> None:
-        """Begin to save; what is already there for this step (saved without its mIoU) is replaced."""
+        """Begin to save; what is there for this step already, saved without mIoU, is replaced."""
         self._manager.wait_until_finished()
         self.seal()
         step = int(state.step)
@@ -118,28 +118,36 @@ def load_meta(directory: Path, step: str | int) -> dict[str, Any]:
 
 
 def find(directory: Path, step: str | int) -> int:
-    """The number of the step that `step` ("latest", "best" or a number) means, whole or an error."""
+    """The number of the step that `step` (a number, "latest" or "best") means.
+
+    "latest" and "best" pass over damaged checkpoints.
+
+    Raises:
+      UserError: there is no such checkpoint, or the one named is damaged.
+    """
     steps = _steps(directory)
-    whole = [s for s in steps if damage(directory / str(s)) is None]
-    if not whole:
+    if not steps:
         raise UserError(f"no checkpoint in {directory}: train first, or name the run's --workdir")
     if step == "latest":
-        return whole[-1]
-    if step == "best":
+        candidates = sorted(steps, reverse=True)
+    elif step == "best":
         with _reader(directory) as manager:
-            scored = {s: m["miou"] for s in whole if (m := manager.metrics(s))}
-        return max(scored, key=scored.__getitem__) if scored else whole[-1]
-    if not str(step).isdigit() or int(step) not in steps:
-        known = ", ".join(map(str, whole))
+            miou = {s: (manager.metrics(s) or {}).get("miou", -1.0) for s in steps}
+        candidates = sorted(steps, key=lambda s: (miou[s], s), reverse=True)
+    elif str(step).isdigit() and int(step) in steps:
+        candidates = [int(step)]
+    else:
+        known = ", ".join(map(str, steps))
         raise UserError(
-            f"no checkpoint of step {step!r} in {directory}: give best, latest or {known}"
+            f"no checkpoint of step {step!r} in {directory}: known: best, latest, {known}"
         )
-    if int(step) not in whole:
-        raise UserError(
-            f"checkpoint {directory / str(step)} is damaged ({damage(directory / str(step))}): "
-            f"use another step, one of {', '.join(map(str, whole))}"
-        )
-    return int(step)
+    for candidate in candidates:
+        if (reason := damage(directory / str(candidate))) is None:
+            return candidate
+    raise UserError(
+        f"checkpoint {directory / str(candidates[0])} is damaged ({reason}): "
+        f"try another step of {', '.join(map(str, steps))}"
+    )
 
 
 def damage(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The command `jaxseg`. Each command imports what it needs when it runs, so that help is instant."""
+"""The command `jaxseg`. Each part imports what it needs when it runs: help is instant."""
 
 import os
 import sys

@@ -20,7 +20,7 @@ class NonFiniteLossError(UserError):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Words that end an error about an unknown name: a close match if there is one, and the list."""
+    """Words that end an error about an unknown name: a close match, if any, and the list."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     return (f"did you mean {close[0]!r}? " if close else "") + "known: " + ", ".join(known)

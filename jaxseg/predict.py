@@ -91,7 +91,7 @@ def find_images(paths: Sequence[str]) -> list[Path]:
     for file in files:
         if other := stems.get(file.stem):
             raise UserError(
-                f"{other} and {file} would both write {file.stem}.png: predict them into two folders"
+                f"{other} and {file} would both write {file.stem}.png: use two --out folders"
             )
         stems[file.stem] = file
     return files

@@ -33,7 +33,7 @@ def create(
     image_size: tuple[int, int],
     ema: bool,
 ) -> TrainState:
-    """Fresh parameters and statistics for images [1, *image_size, 3]; the same for the same seed."""
+    """Fresh parameters and statistics for images [1, *image_size, 3], the same for a seed."""
     key = jax.random.key(seed)
     images = jnp.zeros((1, *image_size, 3), jnp.float32)
     # Evaluation mode: the parameters are the same, and nothing is averaged over an image of zeros.

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import itertools
-import json
 import math
 import signal
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from jaxseg.state import TrainState
 from jaxseg.writers import MetricWriter, Progress
 
 
-class Interrupted(Exception):
+class _StoppedError(Exception):
     """SIGTERM or Ctrl-C came in the middle of an evaluation."""
 
 
@@ -75,6 +74,7 @@ def train_and_evaluate(
     # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
     # numbers of a step are read while the next one runs, so that the device never waits.
     scores: dict[str, Any] | None = None
+    finished = False
     batches = pipeline.train_batches(
         train_source,
         start=start,
@@ -85,21 +85,20 @@ def train_and_evaluate(
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
     )
-    with contextlib.closing(batches), _stop_on_signals() as stop:
+    with contextlib.ExitStack() as closing:
+        for thing in (progress, writer, checkpoints, batches):
+            closing.callback(thing.close)
+        stop = closing.enter_context(_stop_on_signals())
         log = _Log(config, run, writer, progress)
         for step in itertools.count(start):
-            last_step = step >= config.total_steps
-            meta = {
-                "step": step,
-                "config": json.loads(config.to_json()),
-                "classes": classes.to_dict(),
-            }
-            if (_due(step, config.eval.every) or last_step) and not evaluated:
+            at_end = step >= config.total_steps
+            meta = {"step": step, "config": config.to_dict(), "classes": classes.to_dict()}
+            if (_due(step, config.eval.every) or at_end) and not evaluated:
                 log.flush(batches.wait_seconds)
                 try:
                     with progress.pause():
                         scores = evaluate_state()
-                except Interrupted:
+                except _StoppedError:
                     checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
                     break
                 _report(scores, step, workdir, writer, progress)
@@ -107,19 +106,18 @@ def train_and_evaluate(
             elif step > start and (_due(step, config.checkpoint.every) or stop):
                 log.flush(batches.wait_seconds)
                 checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
-            if last_step or stop:
+            if at_end or stop:
+                finished = at_end
                 break
             batch = next(batches)
-            arrays = {"image": batch.image, "label": batch.label}
-            state, numbers = run.train_step(state, run.parallel.place(arrays))
+            arrays = run.parallel.place({"image": batch.image, "label": batch.label})
+            # The first step compiles, which is no measure of speed.
+            with progress.pause() if step == start else contextlib.nullcontext():
+                state, numbers = run.train_step(state, arrays)
             evaluated = False
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
             checkpoints.seal()
-
-        checkpoints.close()
-        writer.close()
-        progress.close()
-    if stop and not last_step:
+    if not finished:
         print(f"stopped at step {step}, saved in {workdir}; the same command continues from there")
         return None
     scores = scores or evaluate_state()
@@ -157,7 +155,6 @@ class _Log:
             return
         values["learning_rate"] = float(self._run.schedule(step - 1))  # what this update used
         if not finite:
-            self._progress.close()
             raise NonFiniteLossError(
                 f"the loss became {values['loss']} at step {step} with learning rate "
                 f"{values['learning_rate']:.3g} on the examples {', '.join(names)}: lower "
@@ -171,7 +168,7 @@ class _Log:
 def _until(stop: "_Stop", batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
     for batch in batches:
         if stop:
-            raise Interrupted
+            raise _StoppedError
         yield batch
 
 

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
@@ -53,8 +53,8 @@ def _drop_after(path: Path, step: int) -> None:
 class Progress:
     """A bar with loss, learning rate, images/s, data-wait share and time left, or plain lines."""
 
-    def __init__(self, *, start: int, total: int, batch_size: int, out: TextIO | None = None):
-        self._out = out or sys.stderr
+    def __init__(self, *, start: int, total: int, batch_size: int):
+        self._out = sys.stderr
         self._total, self._batch_size = total, batch_size
         self._done, self._since = start, time.perf_counter()
         self._waited = 0.0

@@ -77,5 +77,5 @@ def test_clipping_bounds_the_norm_of_all_gradients_together(config):
 @pytest.mark.parametrize(("part", "name"), [("optimizer", "sdg"), ("schedule", "cosin")])
 def test_unknown_names_are_refused_with_a_hint(config, part, name):
     config[part].name = name
-    with pytest.raises(UserError, match="did you mean '(sgd|cosine)'"):
+    with pytest.raises(UserError, match=r"did you mean '(sgd|cosine)'"):
         optimizers.optimizer(config)

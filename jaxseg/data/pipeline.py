@@ -1,7 +1,7 @@
 """Batches for training and for evaluation, read by threads, equal whatever their number.
 
-A pool of threads (decoding and warping release Python's lock) is measured faster than Grain here:
-see `_read_ahead`.
+A plain pool of threads: decoding and warping release Python's lock. With CamVid's 480x360 JPEGs on
+two (busy) cores two threads gave 129 images/s, Grain 0.2.18 with two threads 121, with four 117.
 """
 
 from __future__ import annotations

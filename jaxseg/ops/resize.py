@@ -40,9 +40,7 @@ def interpolation_matrix(old: int, new: int, corners: str) -> np.ndarray:
     """[new, old]: row i holds the (at most two) weights that make new pixel i; rows sum to one."""
     check_corners(corners)
     i = np.arange(new)
-    if corners == "half_pixel":
-        at = (i + 0.5) * old / new - 0.5
-    else:
-        at = i * (old - 1) / max(new - 1, 1)
+    half_pixel, aligned = (i + 0.5) * old / new - 0.5, i * (old - 1) / max(new - 1, 1)
+    at = half_pixel if corners == "half_pixel" else aligned
     at = np.clip(at, 0, old - 1)  # beyond the outermost centres the border pixel is repeated
     return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old))).astype(np.float32)

@@ -1,0 +1,115 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg import checkpoint
+from jaxseg.checkpoint import Checkpoints
+from jaxseg.errors import UserError
+from jaxseg.state import TrainState
+
+
+def make_state(step):
+    params = {"encoder": {"kernel": jnp.full((40, 50), step + 0.1)}}
+    tx = optax.adamw(1e-3)
+    stats = {"norm": {"mean": jnp.full(3, step * 1.5)}}
+    return TrainState(
+        jnp.int32(step), params, stats, tx.init(params), {"params": params, "batch_stats": stats}
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "checkpoints"
+
+
+def save(folder, *steps_and_miou, keep=2, said=None):
+    checkpoints = Checkpoints(folder, keep=keep, announce=(said if said is not None else []).append)
+    for step, miou in steps_and_miou:
+        checkpoints.save(make_state(step), {"step": step, "note": f"s{step}"}, miou=miou)
+    checkpoints.close()
+
+
+def steps(folder):
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+
+
+def test_what_was_saved_comes_back_bit_for_bit(folder):
+    save(folder, (3, 0.5))
+    state, meta = checkpoint.load(folder, "latest", like=jax.eval_shape(lambda: make_state(0)))
+    assert meta == {"step": 3, "note": "s3"}
+    assert jax.tree.structure(state) == jax.tree.structure(make_state(3))
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(3))
+    assert checkpoint.load_meta(folder, 3) == meta
+
+
+def test_the_latest_and_the_best_are_kept(folder):
+    save(folder, (1, 0.2), (2, 0.9), (3, 0.3), (4, None), (5, 0.4))
+    assert steps(folder) == [2, 4, 5]
+    assert checkpoint.find(folder, "best") == 2
+    assert checkpoint.find(folder, "latest") == 5
+    assert checkpoint.find(folder, "4") == 4
+
+
+def test_a_step_saved_before_its_evaluation_is_replaced_by_the_one_after(folder):
+    save(folder, (1, 0.2), (2, None))
+    save(folder, (2, 0.9))
+    assert checkpoint.find(folder, "best") == 2
+
+
+def flip_a_byte(folder):
+    path = max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(folder):
+    path = max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def empty(folder):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+
+
+@pytest.mark.parametrize("harm", [flip_a_byte, truncate, empty])
+def test_a_damaged_step_is_named_and_the_newest_whole_one_is_used(folder, harm):
+    save(folder, (1, 0.1), (2, 0.2))
+    harm(folder / "2")
+    assert checkpoint.find(folder, "latest") == 1
+    with pytest.raises(UserError, match=r"checkpoints/2 is damaged"):
+        checkpoint.find(folder, "2")
+    said = []
+    checkpoints = Checkpoints(folder, keep=2, announce=said.append)
+    assert checkpoints.latest_step() == 1
+    assert "step 2 is damaged" in said[0]
+    assert (folder / "damaged-2").is_dir()  # set aside, not lost
+    checkpoints.save(make_state(2), {"step": 2}, miou=None)
+    checkpoints.close()
+    assert checkpoint.find(folder, "latest") == 2
+
+
+def test_a_commit_killed_before_its_manifest_still_counts(folder):
+    save(folder, (1, 0.1), (2, 0.2))
+    (folder / "2" / checkpoint.MANIFEST).unlink()
+    assert checkpoint.find(folder, "latest") == 2
+
+
+def test_what_is_not_there_is_refused_with_what_is(folder):
+    with pytest.raises(UserError, match="no checkpoint in"):
+        checkpoint.find(folder, "latest")
+    save(folder, (1, 0.1), (2, 0.2))
+    with pytest.raises(UserError, match="known: best, latest, 1, 2"):
+        checkpoint.find(folder, "7")
+
+
+def test_the_manifest_lists_every_file(folder):
+    save(folder, (1, 0.1))
+    listed = set(json.loads((folder / "1" / checkpoint.MANIFEST).read_text()))
+    files = {str(p.relative_to(folder / "1")) for p in (folder / "1").rglob("*") if p.is_file()}
+    assert listed == files - {checkpoint.MANIFEST}

@@ -1,0 +1,96 @@
+import importlib
+from pathlib import Path
+
+import pytest
+from absl import flags
+
+from configs import common
+from jaxseg import config as configs
+from jaxseg import models
+from jaxseg.errors import UserError
+
+FILES = [
+    p.stem
+    for p in Path(common.__file__).parent.glob("*.py")
+    if p.stem not in ("common", "__init__")
+]
+
+
+def parse(*argv):
+    values = flags.FlagValues()
+    configs.define_flag(values)
+    configs.parse_flags(values, "train", argv)
+    return values["config"].value
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_config_file_says_its_claim_and_loads_with_every_model(name):
+    module = importlib.import_module(f"configs.{name}")
+    assert "Claim:" in module.__doc__
+    assert "Command: jaxseg train --config configs/" in module.__doc__
+    for model in ("unet", "fcn", "deeplabv3plus"):
+        config = module.get_config(model)
+        assert config.model.name == model
+        assert set(config.model) == {"name", *models.options(model)}
+
+
+def test_the_argument_sets_the_models_own_options():
+    config = parse(
+        "--config=configs/camvid.py:deeplabv3plus,backbone=resnet18,atrous_rates=(3,6,9)"
+    )
+    assert config.model.backbone == "resnet18"
+    assert tuple(config.model.atrous_rates) == (3, 6, 9)
+    config = parse("--config", "configs/camvid.py:unet,dropout=1")
+    assert config.model.dropout == 1.0
+    assert isinstance(config.model.dropout, float)
+
+
+def test_overrides_reach_nested_keys_in_any_order():
+    config = parse(
+        "--config.optimizer.momentum=0.5", "--config", "configs/camvid.py", "--config.seed", "3"
+    )
+    assert config.optimizer.momentum == 0.5
+    assert config.seed == 3
+    assert config.is_locked
+
+
+CAMVID = "--config=configs/camvid.py"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--config=configs/camvit.py"], r"no config file .*did you mean 'configs/camvid.py'"),
+        ([f"{CAMVID}:unett"], r"did you mean 'unet'"),
+        ([f"{CAMVID}:unet,widht=3"], r"no option 'widht'; did you mean 'width'.*known: .*depth"),
+        ([f"{CAMVID}:unet,width=big"], r"width='big': expected int"),
+        ([f"{CAMVID}:unet,width"], r"'width' is not KEY=VALUE"),
+        ([CAMVID, "--config.total_stpes=3"], r"no key 'total_stpes'.*total_steps"),
+        ([CAMVID, "--config.optimizer.momentun=3"], r"no key 'optimizer.momentun'.*momentum"),
+        ([CAMVID, "--config.seed=many"], r"seed.*many"),
+        (["--confg=configs/camvid.py"], r"no flag --confg; did you mean '--config'"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line_that_names_the_fix(argv, message):
+    with pytest.raises(UserError, match=message) as error:
+        parse(*argv)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
+    workdir = tmp_path / "run"
+    configs.store(tiny_config, workdir, allow_change=False)
+    configs.store(configs.load(workdir), workdir, allow_change=False)  # its own config is no change
+    tiny_config.optimizer.momentum = 0.25
+    tiny_config.pipeline.workers = 7  # changes no number, so it may differ
+    with pytest.raises(UserError, match=r"optimizer.momentum: 0.9 -> 0.25\)") as error:
+        configs.store(tiny_config, workdir, allow_change=False)
+    assert "workers" not in str(error.value)
+    configs.store(tiny_config, workdir, allow_change=True)
+    assert configs.load(workdir).optimizer.momentum == 0.25
+
+
+def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"can't write to --workdir .*file/run: Not a directory"):
+        configs.store(tiny_config, tmp_path / "file" / "run", allow_change=False)

@@ -1,0 +1,152 @@
+"""Whole runs in their own processes, stopped and continued."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from jaxseg import checkpoint, experiment, train
+from jaxseg import config as configs
+from jaxseg.data.source import Classes
+from jaxseg.errors import NonFiniteLossError
+
+ARGS = {
+    "total_steps": 30, "batch_size": 4, "log_every": 1, "num_predictions": 1,
+    "dataset.image_size": "(32, 32)", "dataset.train_examples": 10, "dataset.val_examples": 4,
+    "augment.crop_size": "(32, 32)", "augment.scale": "(0.8, 1.2)", "ema_decay": 0.9,
+    "eval.every": 10, "eval.batch_size": 4, "checkpoint.every": 4,
+}  # fmt: skip
+
+
+def command(workdir):
+    overrides = [f"--config.{key}={value}" for key, value in ARGS.items()]
+    config = "configs/quickstart.py:unet,width=4,depth=2,dropout=0.5"
+    return [sys.executable, "-m", "jaxseg.cli", "train", "--config", config,
+            "--workdir", str(workdir), *overrides]  # fmt: skip
+
+
+def start(workdir):
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(workdir), stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(process, workdir, step):
+    """Until the log holds `step`."""
+    deadline = time.monotonic() + 120
+    while step not in {row["step"] for row in log(workdir)}:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def log(workdir):
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def numbers(workdir):
+    """The log without what depends on the clock."""
+    timings = ("images_per_second", "data_wait")
+    return [{k: v for k, v in row.items() if k not in timings} for row in log(workdir)]
+
+
+def final_state(workdir):
+    config = configs.load(workdir)
+    folder = workdir / "checkpoints"
+    classes = Classes.from_dict(checkpoint.load_meta(folder, "latest")["classes"])
+    run = experiment.build(config, classes, announce=lambda _: None)
+    return checkpoint.load(folder, "latest", like=jax.eval_shape(run.init_state))[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    done = subprocess.run(command(workdir), capture_output=True, text=True, check=True)
+    return workdir, done.stdout + done.stderr
+
+
+def assert_same_run(workdir, undisturbed):
+    jax.tree.map(np.testing.assert_array_equal, final_state(workdir), final_state(undisturbed))
+    assert numbers(workdir) == numbers(undisturbed)
+    read = [json.loads((w / "eval/val.json").read_text()) for w in (workdir, undisturbed)]
+    assert read[0] == read[1]
+
+
+def test_a_run_leaves_what_it_promises(undisturbed):
+    workdir, said = undisturbed
+    assert {p.name for p in workdir.iterdir()} == {
+        "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "eval", "predictions",
+    }  # fmt: skip
+    scores = json.loads((workdir / "eval/val.json").read_text())
+    for key in ("miou", "iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou",
+                "dice", "confusion", "examples", "step"):  # fmt: skip
+        assert key in scores
+    assert scores["examples"] == 4
+    assert scores["step"] == 30
+    train_steps = [row["step"] for row in log(workdir) if "loss" in row]
+    assert train_steps == list(range(1, 31))
+    assert [row["step"] for row in log(workdir) if "val/miou" in row] == [10, 20, 30]
+    for text in ("compiling unet training step", "compiled unet training step in", "IoU %",
+                 "predictions/val_", "jaxseg predict"):  # fmt: skip
+        assert text in said
+    assert len(list((workdir / "predictions").glob("*.png"))) == 1
+
+
+def test_killed_at_random_and_continued_ends_the_same_bit_for_bit(undisturbed, tmp_path):
+    kill_at = random.Random(7).sample(range(5, 29), 2)
+    for step in sorted(kill_at):
+        process = start(tmp_path)
+        wait_for(process, tmp_path, step)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    subprocess.run(command(tmp_path), capture_output=True, check=True)
+    assert_same_run(tmp_path, undisturbed[0])
+
+
+def test_sigterm_saves_says_how_to_continue_and_loses_nothing(undisturbed, tmp_path):
+    process = start(tmp_path)
+    wait_for(process, tmp_path, 6)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "the same command continues from there" in said
+    stopped_at = int(said.split("stopped at step ")[1].split(",")[0])
+    assert checkpoint.find(tmp_path / "checkpoints", "latest") == stopped_at
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
+    assert f"continuing at step {stopped_at}" in done.stdout + done.stderr
+    assert_same_run(tmp_path, undisturbed[0])
+
+
+def test_a_finished_run_says_its_scores_again_without_training(undisturbed, tmp_path):
+    workdir, _ = undisturbed
+    before = numbers(workdir)
+    done = subprocess.run(command(workdir), capture_output=True, text=True, check=True)
+    assert "training step" not in done.stdout + done.stderr
+    assert "IoU %" in done.stdout
+    assert numbers(workdir) == before
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, monkeypatch):
+    """The message names the step, the rate and the examples; the last good checkpoint stays."""
+    tiny_config.parallel = "jit"
+    tiny_config.total_steps = 50
+    tiny_config.optimizer.name = "sgd"
+    tiny_config.schedule.learning_rate = 1e30
+    tiny_config.schedule.warmup_steps = 0
+    tiny_config.eval.every = 0
+    tiny_config.checkpoint.every = 1
+    with pytest.raises(NonFiniteLossError, match=r"at step \d+ with learning rate 1e\+30") as error:
+        train.train_and_evaluate(tiny_config, tmp_path)
+    step = int(str(error.value).split("at step ")[1].split()[0])
+    assert str(error.value).count("train_") == tiny_config.batch_size
+    folder = tmp_path / "checkpoints"
+    assert checkpoint.find(folder, "latest") < step
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final_state(tmp_path).params))
