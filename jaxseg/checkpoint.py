@@ -107,7 +107,8 @@ def load(directory: Path, step: str | int, like: TrainState) -> tuple[TrainState
                 state=ocp.args.StandardRestore(target), meta=ocp.args.JsonRestore()
             ),
         )
-    return serialization.from_state_dict(like, restored["state"]), restored["meta"]
+    state: Any = serialization.from_state_dict(like, restored["state"])
+    return state, restored["meta"]
 
 
 def load_meta(directory: Path, step: str | int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def define_flag(values: flags.FlagValues) -> None:
     config_flags.DEFINE_config_file("config", None, "a file of configs/", flag_values=values)
 
 
-def parse_flags(values: flags.FlagValues, command: str, argv: Sequence[str]) -> list[str]:
+def parse_flags(values: Any, command: str, argv: Sequence[str]) -> list[str]:
     """Parse `argv` into `values`; returns what is not a flag. Wrong flags raise UserError."""
     given = _joined(argv)
     _check_config_file(given)

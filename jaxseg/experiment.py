@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -25,7 +24,7 @@ class Experiment:
 
     model: nn.Module
     init_state: Callable[[], state.TrainState]
-    schedule: optax.Schedule
+    schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
     train_step: Callable[[state.TrainState, Any], tuple[state.TrainState, dict[str, jax.Array]]]
     eval_step: Callable[[Any, Any], jax.Array]

@@ -24,7 +24,7 @@ class Jit:
 
     axis_name = None
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[Any]):
         mesh = Mesh(np.asarray(devices), ("data",))
         self.num_devices = len(devices)
         self._replicated = NamedSharding(mesh, PartitionSpec())
@@ -58,7 +58,7 @@ class Pmap:
 
     axis_name = "batch"
 
-    def __init__(self, devices: Sequence[jax.Device]):
+    def __init__(self, devices: Sequence[Any]):
         self.num_devices = len(devices)
         self._devices = list(devices)
         self._replicated = NamedSharding(Mesh(np.asarray(devices), ("data",)), PartitionSpec())
@@ -85,7 +85,7 @@ class Pmap:
 Parallel = Jit | Pmap
 
 
-def create(kind: str, devices: Sequence[jax.Device] | None = None) -> Parallel:
+def create(kind: str, devices: Sequence[Any] | None = None) -> Parallel:
     """`config.parallel` -> the way to compile, over all local devices unless told otherwise."""
     kinds = {"jit": Jit, "pmap": Pmap}
     if kind not in kinds:

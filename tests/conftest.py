@@ -1,5 +1,6 @@
 """Every test runs on the CPU, which shows eight devices, with one compile cache for all of them."""
 
+import functools
 import os
 import tempfile
 
@@ -14,6 +15,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import quickstart
+from jaxseg import parallel
 
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -34,3 +36,10 @@ def tiny_config() -> ConfigDict:
     config.checkpoint.every = 2
     config.num_predictions = 1
     return config
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """Whatever compiles in this test does so for the first device alone, which is quicker."""
+    make = functools.partial(parallel.create, devices=jax.devices()[:1])
+    monkeypatch.setattr(parallel, "create", make)

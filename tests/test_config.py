@@ -1,5 +1,6 @@
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from absl import flags
@@ -16,7 +17,7 @@ FILES = [
 ]
 
 
-def parse(*argv):
+def parse(*argv) -> Any:
     values = flags.FlagValues()
     configs.define_flag(values)
     configs.parse_flags(values, "train", argv)
@@ -25,7 +26,7 @@ def parse(*argv):
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_config_file_says_its_claim_and_loads_with_every_model(name):
-    module = importlib.import_module(f"configs.{name}")
+    module: Any = importlib.import_module(f"configs.{name}")
     assert "Claim:" in module.__doc__
     assert "Command: jaxseg train --config configs/" in module.__doc__
     for model in ("unet", "fcn", "deeplabv3plus"):

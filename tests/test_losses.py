@@ -35,10 +35,11 @@ def reference(logits, labels, weights=(1, 1, 1), smoothing=0.0):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weights", [(), (0.5, 2.0, 3.0)])
 def test_equals_the_definition(batch, weights, smoothing):
+    logits, labels = map(jnp.asarray, batch)
     total, count = cross_entropy(
-        *map(jnp.asarray, batch), void=VOID, class_weights=weights, label_smoothing=smoothing
+        logits, labels, void=VOID, class_weights=weights, label_smoothing=smoothing
     )
-    want_total, want_count = reference(*batch, weights or (1, 1, 1), smoothing)
+    want_total, want_count = reference(batch[0], batch[1], weights or (1, 1, 1), smoothing)
     np.testing.assert_allclose(total, want_total, rtol=1e-5)
     assert count == want_count == 32
 

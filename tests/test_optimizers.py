@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +35,7 @@ def first_update(config, gradient=0.5):
 
 def test_poly_follows_its_formula(config):
     config.schedule.name, config.schedule.power = "poly", 0.9
-    rate = optimizers.schedule(config)
+    rate: Any = optimizers.schedule(config)
     for step in (0, 25, 99):
         np.testing.assert_allclose(rate(step), 0.1 * (1 - step / 100) ** 0.9, rtol=1e-5)
 
@@ -42,7 +44,7 @@ def test_warmup_is_linear_and_the_rest_ends_at_zero(config):
     config.schedule.warmup_steps = 10
     for name in ("poly", "cosine"):
         config.schedule.name = name
-        rate = optimizers.schedule(config)
+        rate: Any = optimizers.schedule(config)
         np.testing.assert_allclose([rate(0), rate(5), rate(10)], [0, 0.05, 0.1], rtol=1e-5)
         np.testing.assert_allclose(rate(100), 0, atol=1e-7)
 

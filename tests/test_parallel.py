@@ -1,6 +1,7 @@
 """One pure step, compiled three ways, is one and the same step."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -136,7 +137,7 @@ def test_batches_come_from_the_pipeline_as_the_step_wants_them(tiny_config, monk
     )  # fmt: skip
     with batches:
         batch = next(batches)
-    placed = run.parallel.place({"image": batch.image, "label": batch.label})
+    placed: Any = run.parallel.place({"image": batch.image, "label": batch.label})
     assert placed["image"].sharding.num_devices == 8
     assert placed["image"].addressable_shards[0].data.shape == (1, 32, 32, 3)
 

@@ -134,11 +134,11 @@ def test_a_finished_run_says_its_scores_again_without_training(undisturbed, tmp_
     assert numbers(workdir) == before
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_device):
     """The message names the step, the rate and the examples; the last good checkpoint stays."""
-    tiny_config.parallel = "jit"
     tiny_config.total_steps = 50
     tiny_config.optimizer.name = "sgd"
+    tiny_config.schedule.name = "constant"
     tiny_config.schedule.learning_rate = 1e30
     tiny_config.schedule.warmup_steps = 0
     tiny_config.eval.every = 0

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +54,7 @@ def test_even_kernel_is_refused():
 
 
 def test_parameters_and_bias():
-    layer = Conv(5, kernel_size=3, use_bias=True)
+    layer: Any = Conv(5, kernel_size=3, use_bias=True)
     x = jnp.ones((1, 4, 4, 2))
     params = layer.init(jax.random.key(0), x)["params"]
     assert params["kernel"].shape == (3, 3, 2, 5)

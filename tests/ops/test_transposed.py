@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,7 +94,7 @@ def test_bilinear_kernel_by_hand():
 
 def test_one_pixel_and_many_classes_need_no_dense_kernel():
     # a dense kernel of stride 32 and 1000 classes would take 16 GB
-    y = BilinearUp(32, learned=False).apply({}, jnp.ones((1, 1, 1, 1000)))
+    y: Any = BilinearUp(32, learned=False).apply({}, jnp.ones((1, 1, 1, 1000)))
     assert y.shape == (1, 32, 32, 1000)
 
 
