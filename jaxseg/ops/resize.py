@@ -1,5 +1,8 @@
 """Bilinear resize, as two small matrix products."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -25,8 +28,11 @@ def resize(
     cols = interpolation_matrix(x.shape[2], size[1], corners)
     if x.shape[1:3] == tuple(size):  # in both conventions every pixel stays where it is
         return x
-    y = jnp.einsum("Hh,bhwc->bHwc", rows, x, preferred_element_type=jnp.float32)
-    y = jnp.einsum("Ww,bHwc->bHWc", cols, y, preferred_element_type=jnp.float32)
+    # in full float32: a GPU's default for a product, TF32, would round pixels to 10 bits
+    einsum = partial(
+        jnp.einsum, preferred_element_type=jnp.float32, precision=jax.lax.Precision.HIGHEST
+    )
+    y = einsum("Ww,bHwc->bHWc", cols, einsum("Hh,bhwc->bHwc", rows, x))
     return y.astype(x.dtype)
 
 
