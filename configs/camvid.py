@@ -1,8 +1,8 @@
 """CamVid, 11 classes, 360x480, 367 / 101 / 233 images (the SegNet split).
 
 Data:    jaxseg data prepare camvid --source DIR   (DIR/{train,val,test}/{images,masks})
-Claim:   to stand beside SegNet 46.4 and FCN-8s 57.0 mIoU on test (PUBLISHED protocol: statistics
-         fixed at test time, full resolution, void left out). Full schedule on a GPU: not yet run.
+Claim:   to stand beside SegNet 46.4 (Badrinarayanan et al. 2017) and FCN-8s 57.0 mIoU on test, with
+         running statistics, at full resolution, void left out. Full schedule on a GPU: not yet run.
 Command: jaxseg train --config configs/camvid.py:unet --workdir runs/camvid
 """
 

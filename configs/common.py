@@ -51,7 +51,7 @@ def get_config(arg: str) -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.label_smoothing = 0.0
     config.loss.class_weights = ()  # one a class, or empty; `jaxseg data stats` prints them
-    config.loss.aux_weight = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 4)
+    config.loss.aux_weight = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 5)
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # or "adamw"
@@ -76,7 +76,7 @@ def get_config(arg: str) -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000  # steps; every evaluation saves too
-    config.checkpoint.keep = 2  # the latest so many, and the best by validation mIoU
+    config.checkpoint.keep = 2  # the latest so many, at least 2, and the best by validation mIoU
     return config
 
 

@@ -2,7 +2,8 @@
 
 Data:    jaxseg data prepare isbi_em --source DIR   (DIR/train/{images,masks})
 Claim:   the set U-Net was made for (Ronneberger et al. 2015, Table 1). The challenge's own numbers
-         (warping and Rand error on hidden slices) are not measured here; mIoU: not yet run.
+         (warping and Rand error on hidden slices) are not measured here; mIoU: not yet run. The 6
+         slices are a fixed random choice: their neighbours are trained on, which flatters them.
 Command: jaxseg train --config configs/isbi_em.py:unet --workdir runs/isbi_em
 """
 

@@ -7,6 +7,7 @@ for the latest step, so a run continues from the newest step that passes its man
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import orbax.checkpoint as ocp
 from flax import serialization
 from orbax.checkpoint import checkpoint_managers
 
+from jaxseg import files
 from jaxseg.errors import UserError
 from jaxseg.state import TrainState
 
@@ -28,7 +30,7 @@ class Checkpoints:
     """The checkpoints of a run: the latest `keep` and the one of the best validation mIoU."""
 
     def __init__(self, directory: Path, *, keep: int, announce: Announce):
-        self.directory = directory
+        self.directory = directory = directory.absolute()  # Orbax takes no relative path
         _set_damaged_aside(directory, announce)
         policies = [
             checkpoint_managers.LatestN(keep),
@@ -44,7 +46,7 @@ class Checkpoints:
                 cleanup_tmp_directories=True,
             ),
         )
-        self._unsealed: int | None = None
+        self._unsealed: tuple[int, float | None] | None = None
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
@@ -65,15 +67,17 @@ class Checkpoints:
             metrics=None if miou is None else {"miou": miou},
             force=True,
         )
-        self._unsealed = step
+        self._unsealed = (step, miou)
 
     def seal(self) -> None:
         """Write the manifest of the last save if Orbax is done with it; cheap to call often."""
         if self._unsealed is None or self._manager.is_saving_in_progress():
             return
         self._manager.check_for_errors()
-        folder = self.directory / str(self._unsealed)
-        _write_json(folder / MANIFEST, _checksums(folder))
+        step, miou = self._unsealed
+        folder = self.directory / str(step)
+        manifest = {"miou": miou, "sha256": _checksums(folder)}
+        files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
         self._unsealed = None
 
     def close(self) -> None:
@@ -100,22 +104,23 @@ def load(directory: Path, step: str | int, like: TrainState) -> tuple[TrainState
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
         serialization.to_state_dict(like),
     )
-    with _reader(directory) as manager:
-        restored = manager.restore(
-            number,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(target), meta=ocp.args.JsonRestore()
-            ),
-        )
-    state: Any = serialization.from_state_dict(like, restored["state"])
-    return state, restored["meta"]
+    meta = load_meta(directory, number)
+    try:
+        restored = _read(directory, number, state=ocp.args.StandardRestore(target))
+        state: Any = serialization.from_state_dict(like, restored["state"])
+    except (ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"checkpoint {directory / str(number)} does not fit this config's model and optimizer "
+            f"({reason}): use the config it was trained with, or another --workdir"
+        ) from None
+    return state, meta
 
 
 def load_meta(directory: Path, step: str | int) -> dict[str, Any]:
     """The record beside the state: config, classes, step."""
     number = find(directory, step)
-    with _reader(directory) as manager:
-        return manager.restore(number, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    return _read(directory, number, meta=ocp.args.JsonRestore())["meta"]
 
 
 def find(directory: Path, step: str | int) -> int:
@@ -132,9 +137,7 @@ def find(directory: Path, step: str | int) -> int:
     if step == "latest":
         candidates = sorted(steps, reverse=True)
     elif step == "best":
-        with _reader(directory) as manager:
-            miou = {s: (manager.metrics(s) or {}).get("miou", -1.0) for s in steps}
-        candidates = sorted(steps, key=lambda s: (miou[s], s), reverse=True)
+        candidates = sorted(steps, key=lambda s: (_best(directory / str(s)), s), reverse=True)
     elif str(step).isdigit() and int(step) in steps:
         candidates = [int(step)]
     else:
@@ -162,8 +165,8 @@ def damage(folder: Path) -> str | None:
         whole = (folder / "_CHECKPOINT_METADATA").exists() and (folder / "meta").exists()
         return None if whole else "incomplete"
     try:
-        expected = json.loads(manifest.read_text())
-    except ValueError:
+        expected = json.loads(manifest.read_text())["sha256"]
+    except (ValueError, TypeError, KeyError):
         return f"{MANIFEST} is not readable"
     actual = _checksums(folder)
     for name, digest in expected.items():
@@ -175,13 +178,14 @@ def damage(folder: Path) -> str | None:
 
 
 def _set_damaged_aside(directory: Path, announce: Announce) -> None:
-    """Rename what can't be continued from, newest first, down to the newest whole checkpoint."""
-    for step in reversed(_steps(directory)):
+    """Rename what is not whole: nothing of it is lost, and Orbax does not stumble over it."""
+    for step in _steps(directory):
         folder = directory / str(step)
         reason = damage(folder)
         if reason is None:
-            return
-        aside = directory / f"damaged-{step}"
+            continue
+        names = (f"damaged-{step}" + f".{i}" * (i > 0) for i in itertools.count())
+        aside = next(directory / name for name in names if not (directory / name).exists())
         folder.rename(aside)
         announce(f"checkpoint of step {step} is damaged ({reason}): set aside as {aside}")
 
@@ -192,9 +196,23 @@ def _steps(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
 
 
-def _reader(directory: Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(read_only=True, best_fn=_miou)
-    return ocp.CheckpointManager(directory, options=options)
+def _best(folder: Path) -> float:
+    """The validation mIoU that a step was saved with, below zero if there is none."""
+    try:
+        miou = json.loads((folder / MANIFEST).read_text())["miou"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return -1.0
+    return -1.0 if miou is None else miou
+
+
+def _read(directory: Path, step: int, **args: Any) -> Any:
+    """The parts of one step that `args` name, through Orbax."""
+    folder = (directory / str(step)).absolute()
+    handler = ocp.CompositeCheckpointHandler(
+        state=ocp.StandardCheckpointHandler(), meta=ocp.JsonCheckpointHandler()
+    )
+    with ocp.Checkpointer(handler) as checkpointer:
+        return checkpointer.restore(folder, ocp.args.Composite(**args))
 
 
 def _miou(metrics: dict[str, float]) -> float:
@@ -210,9 +228,3 @@ def _checksums(folder: Path) -> dict[str, str]:
                     file, "sha256"
                 ).hexdigest()
     return digests
-
-
-def _write_json(path: Path, value: Any) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)

@@ -112,7 +112,7 @@ def predict(argv: Sequence[str]) -> None:
     out = Path(_required(values, "predict", "out"))
     from jaxseg import predict as prediction
 
-    files = prediction.find_images(paths)
+    files = prediction.find_images(paths, out)
     run, config, state, classes = _open_run(workdir, values["step"].value)
     prediction.predict_files(run, config, state, classes, files, out)
     print(f"{len(files)} images: masks and overlays in {out}")
@@ -207,6 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"jaxseg: error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a folder without permission: it names itself
+        print(f"jaxseg: error: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("jaxseg: interrupted", file=sys.stderr)
         return 130

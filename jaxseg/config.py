@@ -10,6 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from jaxseg import files
 from jaxseg.errors import UserError, suggest
 
 # Keys that may differ between a run and its continuation: they change no number.
@@ -51,10 +52,13 @@ def parse_flags(values: Any, command: str, argv: Sequence[str]) -> list[str]:
 def _joined(argv: Sequence[str]) -> list[str]:
     """`--config FILE` -> `--config=FILE`, so that one form reaches everything below."""
     out: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        is_key = re.fullmatch(r"--?config(\.[\w.]+)?", word)
-        out.append(f"{word}={next(rest, '')}" if is_key else word)
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        takes_next = re.fullmatch(r"--?config(\.[\w.]+)?", word) and words
+        if takes_next and not words[0].startswith("--"):  # else a boolean: --config.augment.flip
+            word = f"{word}={words.pop(0)}"
+        out.append(word)
     # The file comes before its overrides, whatever order they were typed in.
     return sorted(out, key=lambda word: not re.match(r"--?config=", word))
 
@@ -97,6 +101,37 @@ def locked(values: dict[str, Any]) -> ConfigDict:
     return config
 
 
+AT_LEAST = {
+    "total_steps": 1,
+    "batch_size": 1,
+    "log_every": 1,
+    "num_predictions": 0,
+    "pipeline.workers": 1,
+    "schedule.warmup_steps": 0,
+    "eval.batch_size": 1,
+    "eval.size_multiple": 1,
+    "checkpoint.keep": 2,  # one stays whole while another is written
+}
+LENGTHS = {
+    "dataset.mean": 3,
+    "dataset.std": 3,
+    "optimizer.betas": 2,
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse numbers that would only fail later, hours into a run."""
+    flat = _flat(config.to_dict())
+    for key, least in AT_LEAST.items():
+        if flat[key] < least:
+            raise UserError(f"config.{key} is {flat[key]}, expected at least {least}")
+    for key, length in LENGTHS.items():
+        if len(flat[key]) != length:
+            raise UserError(f"config.{key} is {flat[key]}, expected {length} numbers")
+    if not 0 <= config.ema_decay < 1:
+        raise UserError(f"config.ema_decay is {config.ema_decay}, expected 0 (off) up to below 1")
+
+
 def store(config: ConfigDict, workdir: Path, *, allow_change: bool) -> None:
     """Write `config.json`, or compare with the one that is there.
 
@@ -108,9 +143,7 @@ def store(config: ConfigDict, workdir: Path, *, allow_change: bool) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists() and not allow_change:
             _refuse_difference(json.loads(path.read_text()), json.loads(config.to_json()), workdir)
-        partial = path.with_suffix(".partial")
-        partial.write_text(config.to_json(indent=2, sort_keys=True) + "\n")
-        partial.replace(path)
+        files.write_text(path, config.to_json(indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise UserError(f"can't write to --workdir {workdir}: {error.strerror}") from None
 

@@ -12,7 +12,7 @@ from jaxseg.errors import UserError, suggest
 def schedule(config: ConfigDict) -> optax.Schedule:
     """Learning rate by step: linear warm-up from zero, then poly, cosine or constant to the end.
 
-    poly is lr * (1 - t)^power (DeepLab, Chen et al. 2018, section 4.1), with t the share done of
+    poly is lr * (1 - t)^power (DeepLabv3, Chen et al. 2017, section 4.1), with t the share done of
     the steps after the warm-up.
     """
     s, warmup = config.schedule, config.schedule.warmup_steps

@@ -10,12 +10,11 @@ from tqdm import tqdm
 
 from jaxseg import drawing
 from jaxseg.data.images import read_image
+from jaxseg.data.layout import SUFFIXES
 from jaxseg.data.source import Classes, Source
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
 from jaxseg.state import TrainState
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 def predict(
@@ -74,27 +73,37 @@ def predict_files(
     for file in tqdm(files, unit="image", disable=None, leave=False):
         image = read_image(file, str(file))
         mask = predict(run, config, state, image)
-        drawing.write_index_png(out / f"{file.stem}.png", mask, classes)
-        drawing.overlay(image, mask, classes).save(out / f"{file.stem}_overlay.png")
+        mask_path, overlay_path = outputs(file, out)
+        drawing.write_index_png(mask_path, mask, classes)
+        drawing.overlay(image, mask, classes).save(overlay_path)
 
 
-def find_images(paths: Sequence[str]) -> list[Path]:
+def find_images(paths: Sequence[str], out: Path) -> list[Path]:
     """The files named, and the images in the folders named.
 
     Raises:
-      UserError: a path does not exist, a folder has no images, or two would write one file.
+      UserError: a path does not exist, a folder has no images, or a picture in `out` would take
+        the place of an image or of another picture.
     """
     if not paths:
         raise UserError("no images given: name files or folders after the flags")
     files = [file for path in paths for file in _files(Path(path))]
-    stems: dict[str, Path] = {}
+    written: dict[Path, Path] = {}
     for file in files:
-        if other := stems.get(file.stem):
-            raise UserError(
-                f"{other} and {file} would both write {file.stem}.png: use two --out folders"
-            )
-        stems[file.stem] = file
+        for path in outputs(file, out):
+            if path.resolve() in {f.resolve() for f in files}:
+                raise UserError(f"{path} is one of the images: choose another --out than {out}")
+            if other := written.get(path):
+                raise UserError(
+                    f"{other} and {file} would both write {path}: use two --out folders"
+                )
+            written[path] = file
     return files
+
+
+def outputs(file: Path, out: Path) -> tuple[Path, Path]:
+    """The mask and the overlay that are written for `file`."""
+    return out / f"{file.stem}.png", out / f"{file.stem}_overlay.png"
 
 
 def _files(path: Path) -> list[Path]:

@@ -4,7 +4,9 @@ import contextlib
 import functools
 import itertools
 import math
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,9 @@ from ml_collections import ConfigDict
 
 from jaxseg import checkpoint, data, experiment, predict
 from jaxseg import config as configs
-from jaxseg.data import pipeline
+from jaxseg.data import pipeline, transforms
 from jaxseg.data.source import Source
-from jaxseg.errors import NonFiniteLossError
+from jaxseg.errors import NonFiniteLossError, UserError
 from jaxseg.evaluators import miou
 from jaxseg.experiment import Experiment
 from jaxseg.metrics import table
@@ -42,20 +44,27 @@ def train_and_evaluate(
       UserError: wrong config, data or folder, before any training.
       NonFiniteLossError: the loss stopped being a number; the last good checkpoint stays.
     """
-    # The data, and a folder that says what was run.
+    # The data, the steps, and a folder that says what is run: whatever is wrong shows here.
+    configs.check(config)
+    transforms.check(config.augment)
     data.resolve(config.dataset)
     train_source = data.load(config.dataset, config.dataset.train_split)
     val_source = data.load(config.dataset, config.dataset.val_split)
+    if not (len(train_source) and len(val_source)):
+        raise UserError(
+            f"{len(train_source)} images to train and {len(val_source)} to validate, expected some "
+            "of both: change config.dataset.train_split and val_split"
+        )
     classes = train_source.classes
+    run = experiment.build(config, classes, announce=lambda text: progress.say(text))
+    check_batch_size("config.batch_size", config.batch_size, run.parallel.num_devices)
     configs.store(config, workdir, allow_change=allow_config_change)
 
-    # The model and its state: continued if there is a checkpoint, else fresh.
+    # The state: continued if there is a checkpoint, else fresh.
+    print(f"initialising {config.model.name} ...", flush=True)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )
-    run = experiment.build(config, classes, announce=lambda text: progress.say(text))
-    check_batch_size("config.batch_size", config.batch_size, run.parallel.num_devices)
-    check_batch_size("config.eval.batch_size", config.eval.batch_size, run.parallel.num_devices)
     start, evaluated = 0, False
     if (last := checkpoints.latest_step()) is None:
         state = run.init_state()
@@ -65,7 +74,7 @@ def train_and_evaluate(
         start, evaluated = int(meta["step"]), bool(meta["evaluated"])
     state = run.parallel.replicate(state)
     progress = Progress(start=start, total=config.total_steps, batch_size=config.batch_size)
-    writer = MetricWriter(workdir, resume_step=start)
+    writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated)
     progress.say(_opening(config, state, run, train_source, val_source, start, workdir))
 
     def evaluate_state() -> dict[str, Any]:
@@ -86,9 +95,10 @@ def train_and_evaluate(
         prefetch=config.pipeline.prefetch,
     )
     with contextlib.ExitStack() as closing:
+        # Closed last to first: no signal cuts the writing of the last checkpoint short.
+        stop = closing.enter_context(_stop_on_signals())
         for thing in (progress, writer, checkpoints, batches):
             closing.callback(thing.close)
-        stop = closing.enter_context(_stop_on_signals())
         log = _Log(config, run, writer, progress)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
@@ -150,16 +160,17 @@ class _Log:
             return
         (step, numbers, names), self._pending = self._pending, None
         values = {key: float(value) for key, value in numbers.items()}
-        finite = math.isfinite(values["loss"])
+        # Gradients can overflow under a finite loss: then the parameters are lost already.
+        finite = all(map(math.isfinite, values.values()))
         if finite and step % self._config.log_every:
             return
         values["learning_rate"] = float(self._run.schedule(step - 1))  # what this update used
         if not finite:
             raise NonFiniteLossError(
-                f"the loss became {values['loss']} at step {step} with learning rate "
-                f"{values['learning_rate']:.3g} on the examples {', '.join(names)}: lower "
-                "config.schedule.learning_rate or set config.optimizer.grad_clip_norm; "
-                "the last good checkpoint is kept"
+                f"the loss became {values['loss']} (gradient norm {values['grad_norm']}) at step "
+                f"{step} with learning rate {values['learning_rate']:.3g} "
+                f"on the examples {', '.join(names)}: lower config.schedule.learning_rate or set "
+                "config.optimizer.grad_clip_norm; the last good checkpoint is kept"
             )
         speeds = self._progress.update(step, values, waited)
         self._writer.write(step, {**values, **speeds})
@@ -197,7 +208,9 @@ def _finish(
     print(table(scores))
     pictures = predict.draw(run, config, state, source, workdir)
     print(f"\npictures:  {pictures}" if pictures else "")
-    print(f"next:      jaxseg predict --workdir {workdir} --out predictions IMAGE_OR_FOLDER ...")
+    jaxseg = "jaxseg" if shutil.which("jaxseg") else Path(sys.executable).parent / "jaxseg"
+    print(f"next:      {jaxseg} evaluate --workdir {workdir} --split train")
+    print(f"your own:  {jaxseg} predict --workdir {workdir} --out masks IMAGE_OR_FOLDER ...")
 
 
 def _opening(

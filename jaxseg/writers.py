@@ -3,23 +3,27 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from jaxseg import files
+
 
 class MetricWriter:
     """`metrics.jsonl`, one object a line, and TensorBoard events with the same numbers.
 
     On a resume the lines after the checkpoint's step are dropped before new ones are added, so
-    that no step stands twice.
+    that no step stands twice; so are the scores of that step if the checkpoint came before them
+    (`evaluated` False), for they will be computed again.
     """
 
-    def __init__(self, workdir: Path, *, resume_step: int):
+    def __init__(self, workdir: Path, *, resume_step: int, evaluated: bool):
         path = workdir / "metrics.jsonl"
-        _drop_after(path, resume_step)
+        _keep(path, lambda row: row["step"] < resume_step + (evaluated or "loss" in row))
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
 
@@ -34,7 +38,7 @@ class MetricWriter:
         self._events.close()
 
 
-def _drop_after(path: Path, step: int) -> None:
+def _keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
     if not path.exists():
         return
     kept = []
@@ -43,11 +47,9 @@ def _drop_after(path: Path, step: int) -> None:
             row = json.loads(line)
         except ValueError:  # the line during which the run was killed
             continue
-        if row["step"] <= step:
+        if wanted(row):
             kept.append(line + "\n")
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(kept))
-    partial.replace(path)
+    files.write_text(path, "".join(kept))
 
 
 class Progress:

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -77,18 +78,24 @@ def empty(folder):
         path.unlink() if path.is_file() else path.rmdir()
 
 
-@pytest.mark.parametrize("harm", [flip_a_byte, truncate, empty])
+def spoil_metrics(folder):
+    (folder / "metrics" / "metrics").write_text("{not json")
+
+
+@pytest.mark.parametrize("harm", [flip_a_byte, truncate, empty, spoil_metrics])
 def test_a_damaged_step_is_named_and_the_newest_whole_one_is_used(folder, harm):
     save(folder, (1, 0.1), (2, 0.2))
     harm(folder / "2")
+    (folder / "damaged-2").mkdir()  # of an earlier misfortune
     assert checkpoint.find(folder, "latest") == 1
+    assert checkpoint.find(folder, "best") == 1
     with pytest.raises(UserError, match=r"checkpoints/2 is damaged"):
         checkpoint.find(folder, "2")
     said = []
     checkpoints = Checkpoints(folder, keep=2, announce=said.append)
     assert checkpoints.latest_step() == 1
     assert "step 2 is damaged" in said[0]
-    assert (folder / "damaged-2").is_dir()  # set aside, not lost
+    assert (folder / "damaged-2.1").is_dir()  # set aside, not lost
     checkpoints.save(make_state(2), {"step": 2}, miou=None)
     checkpoints.close()
     assert checkpoint.find(folder, "latest") == 2
@@ -110,6 +117,23 @@ def test_what_is_not_there_is_refused_with_what_is(folder):
 
 def test_the_manifest_lists_every_file(folder):
     save(folder, (1, 0.1))
-    listed = set(json.loads((folder / "1" / checkpoint.MANIFEST).read_text()))
+    listed = set(json.loads((folder / "1" / checkpoint.MANIFEST).read_text())["sha256"])
     files = {str(p.relative_to(folder / "1")) for p in (folder / "1").rglob("*") if p.is_file()}
     assert listed == files - {checkpoint.MANIFEST}
+
+
+def test_another_model_is_refused_in_one_line(folder):
+    save(folder, (1, 0.1))
+    wider = make_state(1).replace(params={"encoder": {"kernel": jnp.zeros((40, 51))}})
+    other = make_state(1).replace(batch_stats={})
+    for like in (wider, other):
+        with pytest.raises(UserError, match="does not fit this config's model") as error:
+            checkpoint.load(folder, "latest", like=like)
+        assert "\n" not in str(error.value)
+
+
+def test_a_relative_folder_will_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(Path("runs/checkpoints"), (1, 0.1))
+    state, _ = checkpoint.load(Path("runs/checkpoints"), "best", like=make_state(0))
+    assert state.step == 1

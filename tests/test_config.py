@@ -95,3 +95,24 @@ def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"can't write to --workdir .*file/run: Not a directory"):
         configs.store(tiny_config, tmp_path / "file" / "run", allow_change=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("eval.batch_size", 0), ("eval.size_multiple", 0), ("log_every", 0), ("batch_size", 0),
+        ("checkpoint.keep", 1), ("dataset.mean", (1.0,)), ("optimizer.betas", (0.9,)),
+        ("ema_decay", 1.0),
+    ],
+)  # fmt: skip
+def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):
+    configs.check(tiny_config)
+    part, _, name = key.rpartition(".")
+    (tiny_config[part] if part else tiny_config)[name] = value
+    with pytest.raises(UserError, match=rf"config\.{key} is .*expected"):
+        configs.check(tiny_config)
+
+
+def test_a_boolean_flag_does_not_swallow_the_next():
+    config = parse("--config.augment.vertical_flip", "--config", "configs/camvid.py:unet")
+    assert config.augment.vertical_flip is True

@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import common
 from jaxseg import checkpoint, experiment, train
 from jaxseg import config as configs
 from jaxseg.data.source import Classes
-from jaxseg.errors import NonFiniteLossError
+from jaxseg.errors import NonFiniteLossError, UserError
 
 ARGS = {
     "total_steps": 30, "batch_size": 4, "log_every": 1, "num_predictions": 1,
@@ -132,6 +136,40 @@ def test_a_finished_run_says_its_scores_again_without_training(undisturbed, tmp_
     assert "training step" not in done.stdout + done.stderr
     assert "IoU %" in done.stdout
     assert numbers(workdir) == before
+
+
+def test_a_mistake_leaves_no_trace_in_the_workdir(tiny_config, tmp_path, one_device):
+    tiny_config.parallel = "pjit"
+    with pytest.raises(UserError, match=r"config\.parallel"):
+        train.train_and_evaluate(tiny_config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "fcn,width=4,fc_width=16",  # no batch norm: no statistics to save
+        "deeplabv3plus,backbone=resnet18,width=4,aspp_channels=8,decoder_channels=8,aux_head=true",
+    ],
+)
+def test_every_model_trains_saves_and_continues(tiny_config, tmp_path, one_device, model):
+    tiny_config.model = common.model_config(model)
+    tiny_config.dtype = "bfloat16"
+    tiny_config.total_steps = 2
+    tiny_config.schedule.warmup_steps = 0
+    train.train_and_evaluate(tiny_config, tmp_path)
+    tiny_config.total_steps = 3
+    train.train_and_evaluate(tiny_config, tmp_path, allow_config_change=True)
+    steps = [row["step"] for row in log(tmp_path) if "loss" in row]
+    assert steps == [1, 2, 3]
+
+
+def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(tiny_config):
+    run: Any = types.SimpleNamespace(schedule=lambda step: 0.1)
+    log = train._Log(tiny_config, run, writer=None, progress=None)  # pyright: ignore
+    log.step(1, {"loss": jnp.float32(1.0), "grad_norm": jnp.float32(jnp.inf)}, ("a",), 0.0)
+    with pytest.raises(NonFiniteLossError, match="gradient norm inf"):
+        log.flush(0.0)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_device):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxseg import files
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.experiment import Experiment
@@ -27,7 +28,8 @@ def evaluate(
 
     Args:
       run: the compiled steps.
-      config: its `eval` part says in what batches; they change speed, not numbers.
+      config: its `eval` part says in what batches. Their size changes no number; `size_multiple`
+        does a little, where padding is seen: at borders, and by DeepLab's image pooling.
       state: what to evaluate; its averages if it keeps them.
       source: labelled examples.
       watch: sees the batches go by; training ends an evaluation here when it is asked to stop.
@@ -38,9 +40,10 @@ def evaluate(
     names = source.classes.names
     total = np.zeros((len(names), len(names)), np.int64)
     examples, pending = 0, []
+    devices = run.parallel.num_devices
     batches = pipeline.eval_batches(
         source,
-        batch_size=config.eval.batch_size,
+        batch_size=-(-config.eval.batch_size // devices) * devices,  # an even share each
         size_multiple=config.eval.size_multiple,
         mean=config.dataset.mean,
         workers=config.pipeline.workers,
@@ -60,7 +63,5 @@ def write_scores(scores: dict[str, Any], split: str, step: int, workdir: Path) -
     """`eval/<split>.json`: the scores with their step, replaced whole."""
     path = workdir / "eval" / f"{split}.json"
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"step": step, **scores}, indent=1) + "\n")
-    partial.replace(path)
+    files.write_text(path, json.dumps({"step": step, **scores}, indent=1) + "\n")
     return path

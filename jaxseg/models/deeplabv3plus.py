@@ -71,7 +71,7 @@ class DeepLabV3Plus(nn.Module):
     - `dropout` after ASPP and in the auxiliary head: 0.1 is the authors' code's, the paper's text
       has none.
     - `aux_head`: a fully convolutional head on "stage3" for an auxiliary loss (as PSPNet, Zhao et
-      al. 2017, section 3.3), at that stage's stride.
+      al. 2017, section 4), at that stage's stride.
     - `corners` of the upsampling in the decoder (see `ops.resize`).
     """
 
@@ -115,7 +115,7 @@ class DeepLabV3Plus(nn.Module):
         )
 
         out = encoder(images, train=train)
-        rates = tuple(rate * 16 // self.output_stride for rate in self.atrous_rates)
+        rates = tuple(max(1, rate * 16 // self.output_stride) for rate in self.atrous_rates)
         x = out["aspp"] = ASPP(self.aspp_channels, rates, block, name="aspp")(out["stage4"])
         x = dropout(x)
 

@@ -26,7 +26,7 @@ class FCN(nn.Module):
     """Logits at full resolution; endpoints "pool1".."pool5", "fc7" and the scores before fusion.
 
     `stride` of the last upsampling: 32, 16 (with pool4) or 8 (with pool4 and pool3). The score
-    layers start at zero (section 4.2), so at first only they have a gradient. The factor-2
+    layers start at zero (section 4.3), so at first only they have a gradient. The factor-2
     upsamplings between skips start bilinear and are learned; the last one is learned if
     `learn_final`, else bilinear for good as in the paper. `width` and `batch_norm` are the
     encoder's, `fc_width` is that of fc6 and fc7, after which `dropout` acts in training.

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import common
+from jaxseg import experiment
+from jaxseg.data.source import Classes
+from jaxseg.errors import UserError
+from jaxseg.predict import find_images, predict
+
+CLASSES = Classes(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+MODELS = [
+    "unet,width=4,depth=2",
+    "fcn,stride=8,width=4,fc_width=16",
+    "fcn,stride=32,width=4,fc_width=16",
+    "deeplabv3plus,backbone=resnet18,width=4,aspp_channels=8,decoder_channels=8",
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
+    """Unpadded, so that the model itself meets every size."""
+    tiny_config.model = common.model_config(model)
+    tiny_config.eval.size_multiple = 1
+    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
+    rng = np.random.default_rng(0)
+    # Drawn here: compiling the initialisation takes longer than all the rest.
+    state = jax.tree.map(
+        lambda leaf: rng.uniform(0.1, 1, leaf.shape).astype(leaf.dtype),
+        jax.eval_shape(run.init_state),
+    )
+    for size in ((1, 1), (7, 5), (33, 47)):
+        mask = predict(run, tiny_config, state, rng.integers(0, 255, (*size, 3), np.uint8))
+        assert mask.shape == size
+        assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_device):
+    """The receptive field of this U-Net is under 32 pixels: further in, padding changes nothing."""
+    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
+    state = run.init_state()
+    image = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
+    masks = []
+    for multiple in (2, 64):
+        tiny_config.eval.size_multiple = multiple
+        masks.append(predict(run, tiny_config, state, image))
+    assert masks[0].shape == masks[1].shape == (90, 90)
+    np.testing.assert_array_equal(masks[0][:56, :56], masks[1][:56, :56])
+
+
+def test_no_picture_takes_the_place_of_another(tmp_path):
+    for name in ("a.png", "a.jpg", "b.jpg", "b_overlay.jpg"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="is one of the images: choose another --out"):
+        find_images([str(tmp_path / "a.png")], tmp_path)
+    for names in (("a.png", "a.jpg"), ("b.jpg", "b_overlay.jpg")):
+        with pytest.raises(UserError, match="would both write"):
+            find_images([str(tmp_path / n) for n in names], out)
+    assert find_images([str(tmp_path / "a.jpg")], out) == [Path(tmp_path / "a.jpg")]
