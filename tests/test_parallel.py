@@ -50,7 +50,7 @@ def train(config, way, monkeypatch):
 def sgd_config(tiny_config):
     # SGD: Adam would blow rounding up, dividing gradients near zero by their own size.
     tiny_config.optimizer.name = "sgd"
-    tiny_config.schedule.learning_rate = 0.1
+    tiny_config.schedule.learning_rate = 0.03
     tiny_config.schedule.warmup_steps = 0
     tiny_config.ema_decay = 0.5
     return tiny_config

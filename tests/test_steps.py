@@ -1,0 +1,111 @@
+"""What a step computes, against a model so small that it can be done by hand."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxseg import losses, state, steps
+
+VOID, MEAN, STD = 255, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
+
+
+class Quarter(nn.Module):
+    """Scores at a quarter of the size: the mean of 4x4 blocks, times a learned matrix."""
+
+    aux: bool = False
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        b, h, w, c = images.shape
+        blocks = images.reshape(b, h // 4, 4, w // 4, 4, c).mean((2, 4))
+        logits = nn.Dense(3, use_bias=False)(blocks)
+        return logits, {"aux_logits": logits} if self.aux else {}
+
+
+def make(aux=False, lr=1.0, **options):
+    model = Quarter(aux)
+    tx = optax.sgd(lr)
+    fixed = {
+        "model": model, "tx": tx, "seed": 0, "ema_decay": 0.0, "aux_weight": 0.0,
+        "loss": functools.partial(losses.cross_entropy, void=VOID),
+        "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
+    }  # fmt: skip
+    step: Any = functools.partial(steps.train_step, **{**fixed, **options})
+    first = state.create(model, tx, seed=0, image_size=(8, 8), ema=False)
+    return step, first, model
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, (2, 8, 8)).astype(np.int32)
+    label[1, 3:] = VOID
+    image = rng.integers(0, 255, (2, 8, 8, 3), np.uint8)
+    return {"image": jnp.asarray(image), "label": jnp.asarray(label)}
+
+
+def test_images_are_normalised_by_the_data_sets_statistics():
+    pixel = np.array([[[[14, 12, 30]]]], np.uint8)
+    out = steps.normalize(jnp.asarray(pixel), mean=MEAN, std=STD)
+    np.testing.assert_allclose(out[0, 0, 0], [2.0, -2.0, 0.0])
+
+
+def test_the_loss_is_taken_at_the_labels_resolution(batch):
+    """Scores are enlarged to the labels, never labels shrunk; jax.image is the reference."""
+    step, first, model = make()
+    _, numbers = step(first, batch)
+    normal = (batch["image"] - np.array(MEAN)) / np.array(STD)
+    logits, _ = model.apply({"params": first.params}, jnp.float32(normal), train=True)
+    large = jax.image.resize(logits, (2, 8, 8, 3), "bilinear", antialias=False)
+    valid = np.asarray(batch["label"]) != VOID
+    picked = jax.nn.log_softmax(large)[valid, np.asarray(batch["label"])[valid]]
+    np.testing.assert_allclose(numbers["loss"], -np.mean(picked), rtol=1e-5)
+
+
+def test_an_auxiliary_head_adds_its_share(batch):
+    plain = make()[0](make()[1], batch)[1]["loss"]
+    step, first, _ = make(aux=True, aux_weight=0.4)
+    np.testing.assert_allclose(step(first, batch)[1]["loss"], 1.4 * plain, rtol=1e-6)
+
+
+def test_the_update_follows_the_gradient_of_the_loss(batch):
+    """By finite differences of the reported loss."""
+    step, first, _ = make()
+    after, _ = step(first, batch)
+    gradient = first.params["Dense_0"]["kernel"] - after.params["Dense_0"]["kernel"]  # rate 1
+    assert after.step == 1
+    for index in ((0, 0), (2, 1)):
+        losses_ = []
+        for sign in (1, -1):
+            kernel = first.params["Dense_0"]["kernel"].at[index].add(sign * 1e-2)
+            moved = first.replace(params={"Dense_0": {"kernel": kernel}})
+            losses_.append(float(step(moved, batch)[1]["loss"]))
+        slope = (losses_[0] - losses_[1]) / 2e-2
+        np.testing.assert_allclose(gradient[index], slope, rtol=2e-2, atol=1e-4)
+
+
+def test_prediction_has_the_images_size_and_the_best_class(batch):
+    _, first, model = make()
+    fixed = {"model": model, "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD)}
+    mask = steps.predict_step({"params": first.params}, batch, **fixed)
+    assert mask.shape == (2, 8, 8)
+    normal = jnp.float32((batch["image"] - np.array(MEAN)) / np.array(STD))
+    logits, _ = model.apply({"params": first.params}, normal, train=False)
+    # A corner pixel lies beyond the outermost centres: it takes its block's own class.
+    assert mask[0, 0, 0] == jnp.argmax(logits[0, 0, 0])
+    matrix = steps.eval_step(
+        {"params": first.params},
+        {**batch, "mask": jnp.array([True, False])},
+        num_classes=3,
+        void=VOID,
+        **fixed,
+    )
+    assert matrix.sum() == 64
+    agree = np.asarray(mask[0] == batch["label"][0]).sum()
+    assert np.trace(matrix) == agree
