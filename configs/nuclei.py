@@ -1,9 +1,12 @@
 """Nuclei of the Data Science Bowl 2018: 334 fluorescence images of 256x256, background / nucleus.
 
 Data:    jaxseg data prepare nuclei --source DIR   (DIR/{images,masks}; instance ids in the masks)
-Claim:   a first real biomedical set: foreground IoU of at least 80 % in minutes. Full width: not
-         yet run.
-Command: jaxseg train --config configs/nuclei.py:unet --workdir runs/nuclei
+Claim:   nucleus IoU of at least 80 % in minutes on a laptop. Measured with the command below on 2
+         CPU cores in 9 minutes: 80.25 (267 images to train, 67 to validate). Full width and
+         schedule: not yet run.
+Command: jaxseg train --config configs/nuclei.py:unet,width=16 --workdir runs/nuclei
+         --config.total_steps=500 --config.augment.crop_size="(128,128)"
+         --config.schedule.learning_rate=0.002 --config.eval.every=125
 """
 
 from ml_collections import ConfigDict
