@@ -3,7 +3,14 @@
 Data:    jaxseg data prepare camvid --source DIR   (DIR/{train,val,test}/{images,masks})
 Claim:   to stand beside SegNet 46.4 (Badrinarayanan et al. 2017) and FCN-8s 57.0 mIoU on test, with
          running statistics, at full resolution, void left out. Full schedule on a GPU: not yet run.
-Command: jaxseg train --config configs/camvid.py:unet --workdir runs/camvid
+         Measured with the command below on 2 CPU cores in 30 minutes: 49.47 mIoU on val (25.0, 38.4,
+         43.9, 49.5 every 300 steps); the weights are the roots of the median-frequency ones.
+Command: jaxseg train --config configs/camvid.py:unet,width=16 --workdir runs/camvid
+         --config.total_steps=1200 --config.batch_size=4 --config.augment.crop_size="(192,256)"
+         --config.augment.scale="(0.5,1.0)" --config.augment.brightness=0.4
+         --config.schedule.learning_rate=0.002 --config.schedule.warmup_steps=50
+         --config.ema_decay=0.99 --config.eval.every=300
+         --config.loss.class_weights="(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)"
 """
 
 from ml_collections import ConfigDict
