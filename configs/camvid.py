@@ -3,8 +3,8 @@
 Data:    jaxseg data prepare camvid --source DIR   (DIR/{train,val,test}/{images,masks})
 Claim:   to stand beside SegNet 46.4 (Badrinarayanan et al. 2017) and FCN-8s 57.0 mIoU on test, with
          running statistics, at full resolution, void left out. Full schedule on a GPU: not yet run.
-         Measured with the command below on 2 CPU cores in 30 minutes: 49.47 mIoU on val (25.0, 38.4,
-         43.9, 49.5 every 300 steps); the weights are the roots of the median-frequency ones.
+         Measured with the command below on 2 CPU cores in 30 minutes: 49.47 mIoU on val (25.0,
+         38.4, 43.9, 49.5 every 300 steps); the weights are roots of the median-frequency ones.
 Command: jaxseg train --config configs/camvid.py:unet,width=16 --workdir runs/camvid
          --config.total_steps=1200 --config.batch_size=4 --config.augment.crop_size="(192,256)"
          --config.augment.scale="(0.5,1.0)" --config.augment.brightness=0.4

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 import math
+import os
 import shutil
 import signal
 import sys
@@ -208,7 +209,8 @@ def _finish(
     print(table(scores))
     pictures = predict.draw(run, config, state, source, workdir)
     print(f"\npictures:  {pictures}" if pictures else "")
-    jaxseg = "jaxseg" if shutil.which("jaxseg") else Path(sys.executable).parent / "jaxseg"
+    beside = os.path.relpath(Path(sys.executable).parent / "jaxseg")
+    jaxseg = "jaxseg" if shutil.which("jaxseg") else beside
     print(f"next:      {jaxseg} evaluate --workdir {workdir} --split train")
     print(f"your own:  {jaxseg} predict --workdir {workdir} --out masks IMAGE_OR_FOLDER ...")
 
