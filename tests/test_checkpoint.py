@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -124,8 +125,8 @@ def test_the_manifest_lists_every_file(folder):
 
 def test_another_model_is_refused_in_one_line(folder):
     save(folder, (1, 0.1))
-    wider = make_state(1).replace(params={"encoder": {"kernel": jnp.zeros((40, 51))}})
-    other = make_state(1).replace(batch_stats={})
+    wider = dataclasses.replace(make_state(1), params={"encoder": {"kernel": jnp.zeros((40, 51))}})
+    other = dataclasses.replace(make_state(1), batch_stats={})
     for like in (wider, other):
         with pytest.raises(UserError, match="does not fit this config's model") as error:
             checkpoint.load(folder, "latest", like=like)

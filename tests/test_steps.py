@@ -1,5 +1,6 @@
 """What a step computes, against a model so small that it can be done by hand."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_the_update_follows_the_gradient_of_the_loss(batch):
         losses_ = []
         for sign in (1, -1):
             kernel = first.params["Dense_0"]["kernel"].at[index].add(sign * 1e-2)
-            moved = first.replace(params={"Dense_0": {"kernel": kernel}})
+            moved = dataclasses.replace(first, params={"Dense_0": {"kernel": kernel}})
             losses_.append(float(step(moved, batch)[1]["loss"]))
         slope = (losses_[0] - losses_[1]) / 2e-2
         np.testing.assert_allclose(gradient[index], slope, rtol=2e-2, atol=1e-4)
