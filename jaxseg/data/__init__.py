@@ -37,13 +37,9 @@ def _load_prepared(dataset: Any, split: str) -> Source:
     data_dir = resolve_data_dir(None, dataset.data_dir)
     directory = preparation.directory(dataset.name, data_dir, dataset.get("builder_config", ""))
     if not preparation.is_prepared(directory):
-        if dataset.get("source") == "":
-            raise UserError(
-                f"config.dataset.source is empty: name your folder, --config.dataset.source=DIR "
-                f"(data set {dataset.name})"
-            )
-        raise UserError(
-            f"data set {dataset.name} is not prepared in {data_dir}; "
-            f"run: jaxseg data prepare {dataset.name} --source {dataset.get('source', '') or 'DIR'}"
-        )
+        source = dataset.get("source", "")
+        fix = f"run: jaxseg data prepare {dataset.name} --source {source or 'DIR'}"
+        if preparation.takes_any_folder(dataset.name):
+            fix = "name yours: --config.dataset.source=DIR"
+        raise UserError(f"data set {dataset.name} is not prepared in {data_dir}; {fix}")
     return PreparedSource(directory, split)

@@ -145,6 +145,11 @@ def resolve(dataset: Any) -> None:
         dataset.builder_config = config
 
 
+def takes_any_folder(name: str) -> bool:
+    """Whether a data set is the user's own folder, prepared anew for each, and not a known one."""
+    return "config_name" in vars(_builder_class(name))
+
+
 def _builder_class(name: str) -> type[SegmentationBuilder]:
     builder = getattr(module(name), "Builder", None)
     if builder is None:

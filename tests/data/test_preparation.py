@@ -376,3 +376,8 @@ def test_real_camvid(tmp_path, make_dataset):
     np.testing.assert_allclose(measured.weights, weights, atol=1e-4)
     np.testing.assert_allclose(measured.mean, [105.0, 108.4, 110.3], atol=0.06)
     assert measured.void_pixels == 2503995
+
+
+def test_a_folder_set_without_a_folder_asks_for_it(make_dataset, tmp_path):
+    with pytest.raises(UserError, match=r"not prepared in .*--config\.dataset\.source=DIR"):
+        data.load(make_dataset(name="folder", data_dir=str(tmp_path)), "train")
