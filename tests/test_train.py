@@ -1,5 +1,6 @@
 """Whole runs in their own processes, stopped and continued."""
 
+import dataclasses
 import json
 import os
 import random
@@ -7,8 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -164,12 +163,25 @@ def test_every_model_trains_saves_and_continues(tiny_config, tmp_path, one_devic
     assert steps == [1, 2, 3]
 
 
-def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(tiny_config):
-    run: Any = types.SimpleNamespace(schedule=lambda step: 0.1)
-    log = train._Log(tiny_config, run, writer=None, progress=None)  # pyright: ignore
-    log.step(1, {"loss": jnp.float32(1.0), "grad_norm": jnp.float32(jnp.inf)}, ("a",), 0.0)
-    with pytest.raises(NonFiniteLossError, match="gradient norm inf"):
-        log.flush(0.0)
+def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
+    tiny_config, tmp_path, one_device, monkeypatch
+):
+    """The parameters are lost then, so nothing may be saved after it."""
+    build = experiment.build
+
+    def with_overflow(*args, **options):
+        def step(state, batch):
+            numbers = {"loss": jnp.float32(1.0), "grad_norm": jnp.float32(jnp.inf)}
+            return dataclasses.replace(state, step=state.step + 1), numbers
+
+        return dataclasses.replace(build(*args, **options), train_step=step)
+
+    monkeypatch.setattr(experiment, "build", with_overflow)
+    tiny_config.checkpoint.every = 1
+    with pytest.raises(NonFiniteLossError, match=r"gradient norm inf\) at step 1"):
+        train.train_and_evaluate(tiny_config, tmp_path)
+    with pytest.raises(UserError, match="no checkpoint"):
+        checkpoint.find(tmp_path / "checkpoints", "latest")
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_device):
