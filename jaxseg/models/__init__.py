@@ -26,6 +26,8 @@ def build(name: str, num_classes: int, *, dtype: Any, axis_name: str | None, **o
     for option in options_:
         if option not in known:
             raise UserError(f"model {name!r} has no option {option!r}: {suggest(option, known)}")
+        if type(options_[option]) is int and options_[option] < 1:
+            raise UserError(f"model {name}: {option} is {options_[option]}, expected at least 1")
     options_ = {k: tuple(v) if isinstance(v, list) else v for k, v in options_.items()}
     return _model(name)(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **options_)
 

@@ -176,3 +176,8 @@ def test_lists_become_tuples():
 def test_wrong_options(name, options, message):
     with pytest.raises(UserError, match=message):
         models.build(name, 2, dtype=jnp.float32, axis_name=None, **options)
+
+
+def test_sizes_below_one_are_refused():
+    with pytest.raises(UserError, match="unet: width is 0, expected at least 1"):
+        models.build("unet", 3, dtype=jnp.float32, axis_name=None, width=0)
