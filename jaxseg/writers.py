@@ -62,7 +62,10 @@ class Progress:
         self._waited = 0.0
         self._bar = None
         if self._out.isatty():
-            self._bar = tqdm(total=total, initial=start, unit="step", file=self._out, leave=False)
+            layout = "{n_fmt}/{total_fmt} |{bar:16}| {remaining} left  {desc}"
+            self._bar = tqdm(
+                total=total, initial=start, bar_format=layout, file=self._out, leave=False
+            )
 
     def pause(self) -> "_Pause":
         """Time spent inside (compiling, evaluating) counts neither as training nor as waiting."""
@@ -85,7 +88,7 @@ class Progress:
             f"{speed['images_per_second']:.1f} images/s  data wait {100 * speed['data_wait']:.0f} %"
         )
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_description_str(text, refresh=False)
             self._bar.update(steps)
         else:
             print(
