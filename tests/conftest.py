@@ -14,15 +14,15 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from configs import quickstart
-from jaxseg import parallel
-
 jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.fixture
 def tiny_config() -> ConfigDict:
     """The quickstart with a U-Net of a few thousand parameters on 32x32 images, for seconds."""
+    # Imported here: what is imported before pytest is set up escapes the check of its shapes.
+    from configs import quickstart
+
     config = quickstart.get_config("unet,width=4,depth=2")
     config.total_steps = 6
     config.batch_size = 8
@@ -41,5 +41,7 @@ def tiny_config() -> ConfigDict:
 @pytest.fixture
 def one_device(monkeypatch):
     """Whatever compiles in this test does so for the first device alone, which is quicker."""
+    from jaxseg import parallel
+
     make = functools.partial(parallel.create, devices=jax.devices()[:1])
     monkeypatch.setattr(parallel, "create", make)
