@@ -9,7 +9,6 @@ for the latest step, so a run continues from the newest step that passes its man
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from orbax.checkpoint import checkpoint_managers
 
 from jaxseg import files
 from jaxseg.errors import UserError
+from jaxseg.parallel import Announce
 from jaxseg.state import TrainState
 
 MANIFEST = "manifest.json"
-Announce = Callable[[str], None]
 
 
 class Checkpoints:
