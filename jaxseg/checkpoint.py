@@ -103,9 +103,9 @@ def load(directory: Path, step: str | int, like: TrainState) -> tuple[TrainState
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
         serialization.to_state_dict(like),
     )
-    meta = load_meta(directory, number)
+    parts = {"state": ocp.args.StandardRestore(target), "meta": ocp.args.JsonRestore()}
     try:
-        restored = _read(directory, number, state=ocp.args.StandardRestore(target))
+        restored = _read(directory, number, **parts)
         state: Any = serialization.from_state_dict(like, restored["state"])
     except (ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0][:200]
@@ -113,7 +113,7 @@ def load(directory: Path, step: str | int, like: TrainState) -> tuple[TrainState
             f"checkpoint {directory / str(number)} does not fit this config's model and optimizer "
             f"({reason}): use the config it was trained with, or another --workdir"
         ) from None
-    return state, meta
+    return state, restored["meta"]
 
 
 def load_meta(directory: Path, step: str | int) -> dict[str, Any]:
