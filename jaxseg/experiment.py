@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxseg import losses, models, optimizers, parallel, state, steps
+from jaxseg import losses, models, optimizers, parallel, state, steps, tiles
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
 from jaxseg.parallel import Announce, Announced
@@ -51,6 +51,7 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
     model = models.build(
         name, num_classes, dtype=DTYPES[config.dtype], axis_name=way.axis_name, **options
     )
+    tiles.check(model, tuple(config.augment.crop_size), config.eval.tile_size)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(
         steps.normalize, mean=tuple(config.dataset.mean), std=tuple(config.dataset.std)
@@ -70,7 +71,11 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
         ema_decay=config.ema_decay,
         seed=config.seed,
     )
-    apply = {"model": model.clone(axis_name=None), "normalize": normalize}
+    apply = {
+        "model": model.clone(axis_name=None),
+        "normalize": normalize,
+        "tile_size": config.eval.tile_size,
+    }
     eval_step = functools.partial(
         steps.eval_step, **apply, num_classes=num_classes, void=classes.void
     )

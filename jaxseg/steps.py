@@ -13,11 +13,12 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxseg import metrics
+from jaxseg import metrics, tiles
 from jaxseg.ops import resize
 from jaxseg.state import TrainState
 
-Loss = Callable[[Array, Array], tuple[Array, Array]]  # (logits, labels) -> (sum, count)
+# (logits, labels, weights of pixels if the batch has them) -> (sum, count)
+Loss = Callable[..., tuple[Array, Array]]
 Normalize = Callable[[Array], Array]
 
 
@@ -43,7 +44,14 @@ def train_step(
     seed: int,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One update from `batch` (image uint8 [b h w 3], label int32 [b h w])."""
+    """One update from `batch`: image uint8 [b h w 3], label int32 [b h w].
+
+    It may hold "weight", float32 [b h w], added to the class weights. Where the model has no
+    logits for the border of an image, that border is context: its labels do not count.
+    """
+    inside = _inside(tiles.context(model))
+    labels = batch["label"][inside]
+    weights = (batch["weight"][inside],) if "weight" in batch else ()
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     if axis_name:  # each device its own dropout
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
@@ -56,10 +64,10 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        total, count = loss(_at_label_size(logits, batch["label"]), batch["label"])
+        total, count = loss(_at_size_of(labels, logits, model), labels, *weights)
         if "aux_logits" in endpoints:
-            aux = _at_label_size(endpoints["aux_logits"], batch["label"])
-            total = total + aux_weight * loss(aux, batch["label"])[0]
+            aux = _at_size_of(labels, endpoints["aux_logits"], model)
+            total = total + aux_weight * loss(aux, labels, *weights)[0]
         # Count over all devices first, divide last; an all-void batch gives zero, not NaN.
         share = total / jnp.maximum(_sum_devices(count, axis_name), 1.0)
         return share, updates.get("batch_stats", {})
@@ -84,10 +92,13 @@ def eval_step(
     normalize: Normalize,
     num_classes: int,
     void: int,
+    tile_size: int = 0,
     axis_name: str | None = None,
 ) -> Int[Array, "c c"]:
     """The confusion matrix of `batch` (image, label, mask bool [b]) at the labels' resolution."""
-    prediction = predict_step(variables, batch, model=model, normalize=normalize)
+    prediction = predict_step(
+        variables, batch, model=model, normalize=normalize, tile_size=tile_size
+    )
     matrix = metrics.confusion_matrix(
         prediction, batch["label"], batch["mask"], num_classes=num_classes, void=void
     )
@@ -100,18 +111,36 @@ def predict_step(
     *,
     model: nn.Module,
     normalize: Normalize,
+    tile_size: int = 0,
 ) -> Int[Array, "b h w"]:
-    """The most likely class of every pixel of `batch["image"]`."""
-    logits, _ = model.apply(variables, normalize(batch["image"]), train=False)
-    return jnp.argmax(_at_label_size(logits, batch["image"]), axis=-1).astype(jnp.int32)
+    """The most likely class of every pixel of `batch["image"]`.
+
+    A model without logits for the border of an image sees it mirrored there, `tile_size` pixels of
+    output at a time (see `tiles.overlap_tile`); others see the image as it is.
+    """
+
+    def classify(images: Array) -> Array:
+        logits, _ = model.apply(variables, images, train=False)
+        if not tiles.context(model):
+            logits = _at_size_of(images, logits, model)
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+    images = normalize(batch["image"])
+    if tiles.context(model):
+        return tiles.overlap_tile(classify, images, model, tile_size)
+    return classify(images)
 
 
-def _at_label_size(logits: Array, like: Array) -> Array:
-    """Logits at the head's stride -> at the size of `like`, half-pixel bilinear."""
-    height, width = like.shape[1:3]
-    if logits.shape[1:3] == (height, width):
-        return logits
-    return resize.resize(logits, (height, width), "half_pixel")
+def _at_size_of(like: Array, logits: Array, model: nn.Module) -> Array:
+    """Logits at the head's stride -> at the size of `like`, bilinear by the model's corners."""
+    size = (like.shape[1], like.shape[2])
+    return resize.resize(logits, size, getattr(model, "corners", "half_pixel"))
+
+
+def _inside(border: int) -> tuple[slice, ...]:
+    """All images, without `border` rows and columns on every side."""
+    within = slice(border, -border or None)
+    return slice(None), within, within
 
 
 def _sum_devices(tree: Any, axis_name: str | None) -> Any:

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -7,16 +8,17 @@ from PIL import Image
 
 from configs import common
 from jaxseg import experiment
-from jaxseg.data.source import Classes
+from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
+from jaxseg.evaluators import miou
 from jaxseg.predict import find_images, predict
 
 CLASSES = Classes(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 MODELS = [
     "unet,width=4,depth=2",
-    "fcn,stride=8,width=4,fc_width=16",
-    "fcn,stride=32,width=4,fc_width=16",
-    "deeplabv3plus,backbone=resnet18,width=4,aspp_channels=8,decoder_channels=8",
+    "fcn,stride=8,width_multiplier=0.0625,fc_width=16",
+    "fcn,stride=32,width_multiplier=0.0625,fc_width=16",
+    "deeplabv3plus,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,decoder_channels=8",
 ]
 
 
@@ -49,6 +51,40 @@ def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_
         masks.append(predict(run, tiny_config, state, image))
     assert masks[0].shape == masks[1].shape == (90, 90)
     np.testing.assert_array_equal(masks[0][:56, :56], masks[1][:56, :56])
+
+
+def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
+    tiny_config.eval.canvas, tiny_config.eval.size_multiple = (60, 40), 16
+    image = np.random.default_rng(0).integers(0, 255, (37, 47, 3), np.uint8)
+
+    class One:
+        classes = CLASSES
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index: int, /) -> Example:
+            return {"image": image, "label": np.zeros((37, 47), np.int32), "name": "a"}
+
+    seen = []
+
+    def first_channel(_, batch):
+        seen.append(batch["image"])
+        return batch["image"][..., 0].astype(np.int32)
+
+    def no_matrix(_, batch):
+        seen.append(np.asarray(batch["image"])[:1])
+        return np.zeros((3, 3), np.int64)
+
+    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
+    run = dataclasses.replace(run, predict_step=first_channel, eval_step=no_matrix)
+    shapes = jax.eval_shape(run.init_state)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    mask = predict(run, tiny_config, state, image)
+    miou.evaluate(run, tiny_config, state, One())
+    assert seen[0].shape == (1, 60, 56, 3)
+    np.testing.assert_array_equal(*seen)
+    np.testing.assert_array_equal(mask, image[..., 0])
 
 
 def test_no_picture_takes_the_place_of_another(tmp_path):

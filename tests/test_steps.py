@@ -20,6 +20,7 @@ class Quarter(nn.Module):
     """Scores at a quarter of the size: the mean of 4x4 blocks, times a learned matrix."""
 
     aux: bool = False
+    corners: str = "half_pixel"
 
     @nn.compact
     def __call__(self, images, *, train: bool):
@@ -29,8 +30,24 @@ class Quarter(nn.Module):
         return logits, {"aux_logits": logits} if self.aux else {}
 
 
-def make(aux=False, lr=1.0, **options):
-    model = Quarter(aux)
+class Inner(nn.Module):
+    """Scores of all pixels but the outermost: the sum of 3x3, times a learned matrix."""
+
+    context = 1
+    grid = 1
+
+    def fit(self, size):
+        return max(size, 3)
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        rows, cols = (n - 2 for n in images.shape[1:3])
+        taps = (images[:, i : i + rows, j : j + cols] for i in range(3) for j in range(3))
+        return nn.Dense(3, use_bias=False)(sum(taps)), {}
+
+
+def make(aux=False, lr=1.0, model=None, **options):
+    model = model or Quarter(aux)
     tx = optax.sgd(lr)
     fixed = {
         "model": model, "tx": tx, "seed": 0, "ema_decay": 0.0, "aux_weight": 0.0,
@@ -57,13 +74,25 @@ def test_images_are_normalised_by_the_data_sets_statistics():
     np.testing.assert_allclose(out[0, 0, 0], [2.0, -2.0, 0.0])
 
 
-def test_the_loss_is_taken_at_the_labels_resolution(batch):
-    """Scores are enlarged to the labels, never labels shrunk; jax.image is the reference."""
-    step, first, model = make()
+@pytest.mark.parametrize("corners", ["half_pixel", "aligned"])
+def test_the_loss_is_taken_at_the_labels_resolution(batch, corners):
+    """Scores are enlarged to the labels, never labels shrunk, by the model's corners."""
+    step, first, model = make(model=Quarter(corners=corners))
     _, numbers = step(first, batch)
     normal = (batch["image"] - np.array(MEAN)) / np.array(STD)
     logits, _ = model.apply({"params": first.params}, jnp.float32(normal), train=True)
     large = jax.image.resize(logits, (2, 8, 8, 3), "bilinear", antialias=False)
+    if corners == "aligned":  # of 2x2 scores: the four corners
+        t = jnp.linspace(0, 1, 8)
+        line = jnp.stack([1 - t, t], axis=1)
+        large = jnp.einsum("Yy,Xx,byxc->bYXc", line, line, logits)
+    predicted = steps.predict_step(
+        {"params": first.params},
+        batch,
+        model=model,
+        normalize=functools.partial(steps.normalize, mean=MEAN, std=STD),
+    )
+    np.testing.assert_array_equal(predicted, large.argmax(-1))
     valid = np.asarray(batch["label"]) != VOID
     picked = jax.nn.log_softmax(large)[valid, np.asarray(batch["label"])[valid]]
     np.testing.assert_allclose(numbers["loss"], -np.mean(picked), rtol=1e-5)
@@ -73,6 +102,55 @@ def test_an_auxiliary_head_adds_its_share(batch):
     plain = make()[0](make()[1], batch)[1]["loss"]
     step, first, _ = make(aux=True, aux_weight=0.4)
     np.testing.assert_allclose(step(first, batch)[1]["loss"], 1.4 * plain, rtol=1e-6)
+
+
+def test_weights_of_pixels_reach_the_loss_and_the_auxiliary_one(batch):
+    step, first, _ = make(aux=True, aux_weight=0.4)
+    plain = step(first, batch)[1]["loss"]
+    zero = jnp.zeros(batch["label"].shape)
+    np.testing.assert_allclose(step(first, {**batch, "weight": zero})[1]["loss"], plain)
+    ones = step(first, {**batch, "weight": zero + 1})[1]["loss"]  # on top of each pixel's own 1
+    np.testing.assert_allclose(ones, 2 * plain, rtol=1e-6)
+
+
+def test_labels_where_there_are_no_logits_do_not_count(batch):
+    """The border is context: its labels and weights are left out, in the loss and its count."""
+    step, first, model = make(model=Inner())
+    weight = jnp.asarray(np.random.default_rng(1).uniform(size=(2, 8, 8)), jnp.float32)
+    _, numbers = step(first, {**batch, "weight": weight})
+    normal = jnp.float32((batch["image"] - np.array(MEAN)) / np.array(STD))
+    logits, _ = model.apply({"params": first.params}, normal, train=True)
+    inside = (slice(None), slice(1, 7), slice(1, 7))
+    label = np.asarray(batch["label"])[inside]
+    valid = label != VOID
+    losses_ = -jax.nn.log_softmax(logits)[valid, label[valid]] * (1 + weight[inside][valid])
+    np.testing.assert_allclose(numbers["loss"], np.mean(losses_), rtol=1e-5)
+
+
+@pytest.mark.parametrize("tile_size", [0, 3])
+def test_prediction_and_evaluation_see_the_border_mirrored(batch, tile_size):
+    _, first, model = make(model=Inner())
+    fixed = {
+        "model": model,
+        "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
+        "tile_size": tile_size,
+    }
+    mask = steps.predict_step({"params": first.params}, batch, **fixed)
+    pad = ((0, 0), (1, 1), (1, 1), (0, 0))
+    mirrored = np.pad(np.asarray(batch["image"]), pad, mode="reflect")
+    normal = jnp.float32((mirrored - np.array(MEAN)) / np.array(STD))
+    logits, _ = model.apply({"params": first.params}, normal, train=False)
+    np.testing.assert_array_equal(mask, logits.argmax(-1))
+    matrix = steps.eval_step(
+        {"params": first.params},
+        {**batch, "mask": jnp.array([True, True])},
+        num_classes=3,
+        void=VOID,
+        **fixed,
+    )
+    valid = np.asarray(batch["label"]) != VOID
+    assert matrix.sum() == valid.sum()
+    assert np.trace(matrix) == np.sum((mask == batch["label"])[valid])
 
 
 def test_the_update_follows_the_gradient_of_the_loss(batch):

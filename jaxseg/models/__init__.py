@@ -26,9 +26,11 @@ def build(name: str, num_classes: int, *, dtype: Any, axis_name: str | None, **o
     for option in options_:
         if option not in known:
             raise UserError(f"model {name!r} has no option {option!r}: {suggest(option, known)}")
-        if type(options_[option]) is int and options_[option] < 1:
-            raise UserError(f"model {name}: {option} is {options_[option]}, expected at least 1")
     options_ = {k: tuple(v) if isinstance(v, list) else v for k, v in options_.items()}
+    for option, value in options_.items():
+        sizes = [n for n in (value if isinstance(value, tuple) else (value,)) if type(n) is int]
+        if any(n < 1 for n in sizes):
+            raise UserError(f"model {name}: {option} is {value}, expected at least 1")
     return _model(name)(num_classes=num_classes, dtype=dtype, axis_name=axis_name, **options_)
 
 

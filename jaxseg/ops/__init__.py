@@ -1,1 +1,1 @@
-"""Operations, one a file: convolution, transposed convolution, resize, pooling, batch norm."""
+"""Operations, one a file: convolution, upsampling, resize, pooling, batch norm and their like."""

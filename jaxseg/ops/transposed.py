@@ -115,11 +115,13 @@ class BilinearUp(nn.Module):
     """Upsampling of scores by `factor`, class by class: h -> h * factor, in float32.
 
     "kernel" [k, k, classes] starts as bilinear interpolation and is learned; with `learned` False
-    there is no parameter and it stays bilinear.
+    there is no parameter and it stays bilinear. With `full` nothing is cropped and the map fades to
+    zero beyond its border: h -> (h - 1) * factor + k, Caffe's layer without padding.
     """
 
     factor: int
     learned: bool = True
+    full: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
@@ -129,5 +131,5 @@ class BilinearUp(nn.Module):
             kernel = self.param("kernel", lambda _: jnp.broadcast_to(bilinear, (k, k, classes)))
         else:
             kernel = bilinear
-        padding = (kernel.shape[0] - self.factor) // 2
+        padding = 0 if self.full else (kernel.shape[0] - self.factor) // 2
         return transposed_conv_per_class(x.astype(jnp.float32), kernel, self.factor, padding)

@@ -17,7 +17,9 @@ def random_variables():
 
     def make(model, images, seed=0):
         key = jax.random.key(0)
-        shapes = jax.eval_shape(lambda images: model.init(key, images, train=False), images)
+        # an encoder was told by its layers whether it trains
+        mode = {} if hasattr(model, "layers") else {"train": False}
+        shapes = jax.eval_shape(lambda images: model.init(key, images, **mode), images)
         rng = np.random.default_rng(seed)
 
         def draw(path, leaf):

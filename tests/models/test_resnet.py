@@ -7,7 +7,9 @@ import pytest
 from jaxseg.errors import UserError
 from jaxseg.models.resnet import Block, ResNet
 from jaxseg.ops.conv import Conv
-from jaxseg.ops.norm import batch_norm
+from jaxseg.ops.layers import bind
+
+LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)
 
 
 @pytest.mark.parametrize(
@@ -17,58 +19,60 @@ from jaxseg.ops.norm import batch_norm
         ("resnet34", 21_797_672 - 1000 * 513),
         ("resnet50", 23_508_032),
         ("resnet101", 44_549_160 - 1000 * 2049),
+        ("resnet50_v1", 23_508_032),
     ],
 )
 def test_parameter_counts_and_strides(variant, count):
     out, variables = jax.eval_shape(
-        lambda: ResNet(variant).init_with_output(
-            jax.random.key(0), jnp.ones((1, 64, 96, 3)), train=False
+        lambda: ResNet(variant, LAYERS).init_with_output(
+            jax.random.key(0), jnp.ones((1, 64, 96, 3))
         )
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == count
     sizes = {name: x.shape[1:3] for name, x in out.items()}
     assert sizes == {
-        "stem": (16, 24),
+        "stem": (32, 48),
         "stage1": (16, 24),
         "stage2": (8, 12),
         "stage3": (4, 6),
         "stage4": (2, 3),
     }
-    assert out["stage4"].shape[-1] == (2048 if variant in ("resnet50", "resnet101") else 512)
-
-
-@pytest.mark.parametrize(("variant", "strides"), [("resnet18", [16, 8]), ("resnet50", [8])])
-def test_atrous_features_are_the_strided_ones_made_dense(
-    variant, strides, random_variables, run_compiled
-):
-    images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 70, 97, 3)), jnp.float32)
-
-    def features(variables, output_stride):
-        model = ResNet(variant, output_stride=output_stride, width=4)
-        return model.apply(variables, images, train=False)
-
-    variables = random_variables(ResNet(variant, width=4), images)
-    strided, *dense = run_compiled(
-        lambda variables: [features(variables, s) for s in (32, *strides)], variables
-    )
-    for output_stride, out in zip(strides, dense, strict=True):
-        for stage, stride in (("stage2", 8), ("stage3", 16), ("stage4", 32)):
-            step = max(1, stride // output_stride)
-            assert out[stage].shape[1] > strided[stage].shape[1] or step == 1
-            subsampled = out[stage][:, ::step, ::step]
-            np.testing.assert_allclose(subsampled, strided[stage], rtol=1e-3, atol=1e-3)
+    assert out["stage4"].shape[-1] == (512 if variant in ("resnet18", "resnet34") else 2048)
 
 
 @pytest.mark.parametrize(
-    ("output_stride", "multi_grid", "stage3", "stage4"),
+    ("options", "stage3", "stage4"),
     [
-        (32, (), [1] * 6, [1, 1, 1]),
-        (16, (), [1] * 6, [1, 2, 2]),
-        (8, (), [1, 2, 2, 2, 2, 2], [2, 4, 4]),  # torchvision's with both strides replaced
-        (16, (1, 2, 4), [1] * 6, [1, 4, 8]),
+        ({}, [1] * 6, [1, 1, 1]),
+        ({"output_stride": 16}, [1] * 6, [1, 2, 2]),
+        # torchvision's with both strides replaced
+        ({"output_stride": 8}, [1, 2, 2, 2, 2, 2], [2, 4, 4]),
+        ({"output_stride": 16, "multi_grid": (1, 2, 4)}, [1] * 6, [1, 4, 8]),
+        # segmentation-models-pytorch's
+        ({"output_stride": 16, "dilate_strided": True}, [1] * 6, [2, 2, 2]),
+        ({"output_stride": 8, "dilate_strided": True}, [2] * 6, [4, 4, 4]),
     ],
 )
-def test_dilations_by_hand(output_stride, multi_grid, stage3, stage4):
+def test_dilations_by_hand(options, stage3, stage4):
+    found = dilations(ResNet("resnet50", LAYERS, **options))
+    assert [found[f"stage3_block{i}"] for i in range(1, 7)] == stage3
+    assert [found[f"stage4_block{i}"] for i in range(1, 4)] == stage4
+
+
+def test_dilations_where_the_stride_is_before_the_3x3():
+    found = dilations(ResNet("resnet50_v1", LAYERS, output_stride=16, multi_grid=(1, 2, 4)))
+    assert [found[f"stage4_block{i}"] for i in range(1, 4)] == [2, 4, 8]
+
+
+def test_dilations_of_the_cascade():
+    """Stage 4 at output stride 16 multiplies by 2; each copy of it does again."""
+    found = dilations(ResNet("resnet50", LAYERS, 16, multi_grid=(1, 2, 1), stages=6))
+    rates = [[found[f"stage{s}_block{i}"] for i in range(1, 4)] for s in (4, 5, 6)]
+    assert rates == [[1, 4, 2], [2, 8, 4], [4, 16, 8]]
+
+
+def dilations(model):
+    """The dilation of the last 3x3 convolution in each block."""
     found = {}
 
     def look(call, args, kwargs, context):
@@ -77,19 +81,16 @@ def test_dilations_by_hand(output_stride, multi_grid, stage3, stage4):
             found[module.path[0]] = module.dilation
         return call(*args, **kwargs)
 
-    model = ResNet("resnet50", output_stride, multi_grid, width=2)
     with nn.intercept_methods(look):
-        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3)), train=False))
-    assert [found[f"stage3_block{i}"] for i in range(1, 7)] == stage3
-    assert [found[f"stage4_block{i}"] for i in range(1, 4)] == stage4
+        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3))))
+    return found
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_a_block_starts_as_the_identity(bottleneck, run_compiled):
     """Where it needs no projection: its (non-negative) input passes through."""
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 5, 4, 8)), jnp.float32)
-    norm = batch_norm(train=False, dtype=jnp.float32, axis_name=None)
-    block = Block(2 if bottleneck else 8, bottleneck, 1, (1, 1), Conv, norm)
+    block = Block(2 if bottleneck else 8, bottleneck, True, 1, (1, 1), LAYERS)
     y, _ = run_compiled(lambda: block.init_with_output(jax.random.key(0), x))
     np.testing.assert_array_equal(y, x)
 
@@ -98,10 +99,12 @@ def test_a_block_starts_as_the_identity(bottleneck, run_compiled):
     ("options", "message"),
     [
         ({"variant": "resnet20"}, "no backbone 'resnet20'.*did you mean"),
-        ({"output_stride": 4}, "output_stride is 4"),
+        ({"output_stride": 4}, "output_stride is 4, expected one of 8, 16, 32"),
+        ({"output_stride": 64, "stages": 4}, "output_stride is 64"),
+        ({"stages": 8}, "stages is 8"),
         ({"variant": "resnet18", "multi_grid": (1, 2, 4)}, "has 2 blocks"),
     ],
 )
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
-        ResNet(**options)
+        ResNet(**{"variant": "resnet50", "layers": LAYERS, **options})

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import jax
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.ops.conv import Conv, conv
+from jaxseg.ops.conv import Conv, DepthwiseConv, conv, depthwise_conv
 
 
 def reference(x, kernel, stride, dilation):
@@ -48,9 +49,94 @@ def test_equals_the_definition(k, stride, dilation, h, w):
     np.testing.assert_allclose(y, reference(x, kernel, stride, dilation), rtol=1e-4, atol=1e-4)
 
 
-def test_even_kernel_is_refused():
-    with pytest.raises(UserError, match="2 wide"):
-        conv(jnp.ones((1, 4, 4, 1)), jnp.ones((2, 2, 1, 1)))
+def lax_conv(x, kernel, stride, dilation, padding):
+    """XLA's own convolution, grouped where the kernel has one input channel."""
+    reach = dilation * (kernel.shape[0] - 1)
+    pads = {"symmetric": [(reach // 2, reach // 2)] * 2, "tf_same": "SAME", "valid": "VALID"}
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=pads[padding],
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1] // kernel.shape[2],
+    )
+
+
+# (kernel, stride, dilation, h, w), each for the three paddings
+STRIDED = [
+    (3, 1, 1, 7, 5),
+    (3, 2, 1, 8, 7),
+    (3, 3, 1, 9, 11),
+    (3, 1, 2, 6, 9),
+    (3, 2, 2, 9, 10),
+    (5, 2, 1, 10, 9),
+    (5, 3, 2, 14, 13),
+    (1, 2, 1, 5, 6),
+]
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_paddings_equal_xla_with_their_gradients(depthwise, padding):
+    rng = np.random.default_rng(0)
+    ours = depthwise_conv if depthwise else conv
+    for k, stride, dilation, h, w in STRIDED:
+        x = rng.normal(size=(2, h, w, 4)).astype(np.float32)
+        kernel = rng.normal(size=(k, k, 1 if depthwise else 4, 4)).astype(np.float32)
+
+        @partial(jax.jit, compiler_options={"xla_backend_optimization_level": "0"})
+        def both(x, kernel, settings=(stride, dilation, padding)):
+            y, back = jax.vjp(lambda x, kernel: ours(x, kernel, *settings), x, kernel)
+            expected, expected_back = jax.vjp(
+                lambda x, kernel: lax_conv(x, kernel, *settings), x, kernel
+            )
+            weight = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+            return (y, *back(weight)), (expected, *expected_back(weight))
+
+        for found, expected in zip(*both(x, kernel), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_depthwise_on_one_pixel():
+    x, kernel = jnp.full((1, 1, 1, 2), 3.0), jnp.arange(18.0).reshape(3, 3, 1, 2)
+    for padding in ("symmetric", "tf_same"):
+        y = depthwise_conv(x, kernel, 1, 12, padding)
+        np.testing.assert_array_equal(y, [[[[24, 27]]]])  # three times the central tap
+
+
+def test_bfloat16_depthwise_rounds_once_forward_and_backward():
+    """As the float32 result of the same numbers, rounded: a sum of bfloat16 taps would not be."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 9, 8, 16)), jnp.bfloat16)
+    kernel = jnp.asarray(rng.normal(size=(5, 5, 1, 16)), jnp.bfloat16)
+
+    @jax.jit
+    def results(x, kernel):
+        y, back = jax.vjp(partial(depthwise_conv, stride=2, padding="tf_same"), x, kernel)
+        return y, *back(jnp.ones_like(y))
+
+    exact = results(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    for found, expected in zip(results(x, kernel), exact, strict=True):
+        assert found.dtype == jnp.bfloat16
+        found, expected = np.asarray(found, np.float32), np.asarray(expected)
+        # one rounding is half of 2**-7 at most
+        np.testing.assert_allclose(found, expected, rtol=2**-8, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((2, 2, 1, 1), {}, "2 wide"),
+        ((3, 3, 1, 1), {"padding": "same"}, "padding is 'same', expected one of symmetric, tf_"),
+        ((3, 3, 1, 1), {"padding": "valid", "dilation": 2}, "of 5 pixels got a map of 4x4"),
+    ],
+)
+@pytest.mark.parametrize("function", [conv, depthwise_conv])
+def test_wrong_options(function, shape, options, message):
+    with pytest.raises(UserError, match=message):
+        function(jnp.ones((1, 4, 4, 1)), jnp.ones(shape), **options)
 
 
 def test_parameters_and_bias():
@@ -72,9 +158,30 @@ def test_he_initialisation_keeps_the_scale_through_relu(k):
     np.testing.assert_allclose(np.mean(inside**2), 2 * np.mean(x**2), rtol=0.1)
 
 
-def test_bfloat16_computes_with_float32_parameters():
-    y, variables = Conv(4, use_bias=True, dtype=jnp.bfloat16).init_with_output(
-        jax.random.key(0), jnp.ones((1, 3, 3, 2))
-    )
+def test_depthwise_initialisation_keeps_the_scale_through_relu():
+    x = jax.nn.relu(jax.random.normal(jax.random.key(0), (4, 16, 16, 256)))
+    y, variables = jax.jit(DepthwiseConv().init_with_output)(jax.random.key(1), x)
+    assert variables["params"]["kernel"].shape == (3, 3, 1, 256)
+    inside = y[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(np.mean(inside**2), 2 * np.mean(x**2), rtol=0.3)
+
+
+def test_layers_compute_as_their_functions():
+    x = jax.random.normal(jax.random.key(0), (1, 8, 7, 3))
+    for layer, function in (
+        (Conv(3, 3, stride=2, dilation=2, padding="tf_same"), conv),
+        (DepthwiseConv(3, stride=2, dilation=2, padding="tf_same"), depthwise_conv),
+    ):
+        made: Any = layer.init_with_output(jax.random.key(1), x)
+        y, variables = made
+        expected = function(x, variables["params"]["kernel"], 2, 2, "tf_same")
+        np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    "layer", [Conv(4, use_bias=True, dtype=jnp.bfloat16), DepthwiseConv(dtype=jnp.bfloat16)]
+)
+def test_bfloat16_computes_with_float32_parameters(layer):
+    y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 3, 3, 2)))
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

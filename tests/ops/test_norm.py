@@ -3,12 +3,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxseg.ops.norm import batch_norm
-
-
-def layer(*, train, dtype=jnp.float32, axis_name=None):
-    return batch_norm(train=train, dtype=dtype, axis_name=axis_name)()
+from jaxseg.ops.norm import BatchNorm
 
 
 def apply(layer, variables, x):
@@ -17,52 +14,67 @@ def apply(layer, variables, x):
     return y, updates["batch_stats"]
 
 
-def variables(channels, mean=0.0, var=1.0):
+def variables(channels, mean=0.0, var=1.0, scale=1.0, bias=0.0):
     fill = partial(np.full, channels, dtype=np.float32)
     return {
-        "params": {"scale": fill(1.0), "bias": fill(0.0)},
+        "params": {"scale": fill(scale), "bias": fill(bias)},
         "batch_stats": {"mean": fill(mean), "var": fill(var)},
     }
 
 
-def test_initial_variables():
-    initial = layer(train=False).init(jax.random.key(0), jnp.ones((1, 2, 2, 3)))
+train = BatchNorm(use_running_average=False)
+evaluate = BatchNorm(use_running_average=True)
+
+
+@pytest.mark.parametrize("layer", [train, evaluate])
+def test_initial_variables(layer):
+    initial = layer.init(jax.random.key(0), jnp.ones((1, 2, 2, 3)))
     jax.tree.map(np.testing.assert_array_equal, initial, variables(3))
 
 
 def test_training_normalizes_by_the_batch_and_moves_the_running_statistics():
-    x = np.random.default_rng(0).normal(3, 2, size=(4, 5, 6, 3)).astype(np.float32)
-    y, after = apply(layer(train=True), variables(3), x)
+    x = np.random.default_rng(0).normal(3, 2, size=(2, 3, 2, 3)).astype(np.float32)
+    layer = BatchNorm(use_running_average=False, momentum=0.75, epsilon=1e-3)
+    before = variables(3, mean=1.0, var=5.0, scale=2.0, bias=-1.0)
+    y, after = apply(layer, before, x)
     mean, var = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
-    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), atol=1e-4)
-    np.testing.assert_allclose(after["mean"], 0.1 * mean, rtol=1e-4)
-    np.testing.assert_allclose(after["var"], 0.9 + 0.1 * var, rtol=1e-4)
+    np.testing.assert_allclose(y, 2 * (x - mean) / np.sqrt(var + 1e-3) - 1, atol=1e-4)
+    np.testing.assert_allclose(after["mean"], 0.75 * 1 + 0.25 * mean, rtol=1e-4)
+    unbiased = x.var(axis=(0, 1, 2), ddof=1)  # of 12 values: a tenth more than the biased one
+    np.testing.assert_allclose(after["var"], 0.75 * 5 + 0.25 * unbiased, rtol=1e-4)
 
 
 def test_evaluation_uses_the_running_statistics_and_leaves_them():
     x = np.random.default_rng(0).normal(size=(2, 3, 3, 2)).astype(np.float32)
     before = variables(2, mean=-2.0, var=4.0)
-    y, after = apply(layer(train=False), before, x)
+    y, after = apply(evaluate, before, x)
     np.testing.assert_allclose(y, (x + 2) / np.sqrt(4 + 1e-5), atol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, after, before["batch_stats"])
 
 
-def test_a_named_axis_gives_the_statistics_of_the_whole_batch():
+def test_a_pmapped_axis_gives_the_statistics_of_the_whole_batch():
     x = np.random.default_rng(0).normal(size=(4, 3, 3, 2)).astype(np.float32)
-    x *= np.arange(1, 5).reshape(4, 1, 1, 1)  # the halves differ
-    whole, whole_after = apply(layer(train=True), variables(2), x)
-    split = layer(train=True, axis_name="batch")
-    y, after = jax.vmap(partial(apply, split, variables(2)), axis_name="batch")(
-        x.reshape(2, 2, 3, 3, 2)
+    x *= np.arange(1, 5, dtype=np.float32).reshape(4, 1, 1, 1)  # the devices' shares differ
+    whole, whole_after = apply(train, variables(2), x)
+    split = BatchNorm(use_running_average=False, axis_name="batch")
+    step = jax.pmap(
+        partial(split.apply, mutable=["batch_stats"]),
+        axis_name="batch",
+        in_axes=(None, 0),
+        devices=jax.devices()[:2],
     )
+    y, updates = step(variables(2), x.reshape(2, 2, 3, 3, 2))
     np.testing.assert_allclose(y.reshape(whole.shape), whole, atol=1e-5)
-    for each in range(2):
-        np.testing.assert_allclose(after["var"][each], whole_after["var"], rtol=1e-5)
+    for name, expected in whole_after.items():
+        for each in range(2):
+            np.testing.assert_allclose(
+                updates["batch_stats"][name][each], expected, rtol=1e-5, atol=1e-6
+            )
 
 
 def test_bfloat16_keeps_float32_statistics():
     x = np.random.default_rng(0).normal(100, 1, size=(8, 16, 16, 1)).astype(jnp.bfloat16)
-    y, after = apply(layer(train=True, dtype=jnp.bfloat16), variables(1), x)
+    y, after = apply(BatchNorm(use_running_average=False, dtype=jnp.bfloat16), variables(1), x)
     assert y.dtype == jnp.bfloat16
     exact = np.asarray(x, np.float64).mean()
     np.testing.assert_allclose(after["mean"], [0.1 * exact], rtol=1e-5)
@@ -70,5 +82,6 @@ def test_bfloat16_keeps_float32_statistics():
 
 def test_one_value_a_channel_normalizes_to_the_bias():
     x = np.full((1, 1, 1, 3), 7, np.float32)
-    y, _ = apply(layer(train=True), variables(3), x)
+    y, after = apply(train, variables(3), x)
     np.testing.assert_array_equal(y, np.zeros_like(x))
+    np.testing.assert_allclose(after["var"], np.full(3, 0.9))  # no variance, rather than NaN

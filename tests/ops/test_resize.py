@@ -8,7 +8,7 @@ import pytest
 from jaxseg.errors import UserError
 from jaxseg.ops import resize as ops
 
-resize = jax.jit(ops.resize, static_argnames=("size", "corners"))
+resize = jax.jit(ops.resize, static_argnames=("size", "corners", "method"))
 
 SIZES = [((4, 5), (8, 10)), ((5, 7), (13, 3)), ((9, 4), (5, 4)), ((1, 1), (6, 7)), ((6, 5), (1, 1))]
 
@@ -54,20 +54,96 @@ def test_aligned_equals_numpy_interpolation(old, new):
     np.testing.assert_allclose(y, aligned_reference(x, new), atol=1e-5)
 
 
+# torch.nn.functional.interpolate(x, size=(4, 5), mode=..., align_corners=...) of torch 2.13, for
+# x = [[1, 5, 2], [0, -3, 4], [7, 1, -2]], to six digits
+TORCH = {
+    ("nearest", "half_pixel"): [
+        [1, 1, 5, 5, 2], [1, 1, 5, 5, 2], [0, 0, -3, -3, 4], [7, 7, 1, 1, -2],
+    ],
+    ("bilinear", "half_pixel"): [
+        [1, 2.6, 5, 3.2, 2], [0.375, 0.225, 0, 1.95, 3.25],
+        [2.625, 0.975, -1.5, 0.45, 1.75], [7, 4.6, 1, -0.8, -2],
+    ],
+    ("bilinear", "aligned"): [
+        [1, 3, 5, 3.5, 2], [0.333333, 0, -0.333334, 1.5, 3.333334],
+        [2.333334, 0.333334, -1.666666, 0.166667, 2], [7, 4, 1, -0.5, -2],
+    ],
+    ("bicubic", "half_pixel"): [
+        [0.639543, 3.086404, 5.574219, 3.623116, 1.499540],
+        [-0.394488, -0.789743, -0.556641, 2.183719, 4.370008],
+        [2.878207, 0.207111, -2.437500, -0.035694, 2.489148],
+        [8.099114, 5.358570, 1.287109, -1.435671, -2.787571],
+    ],
+    ("bicubic", "aligned"): [
+        [1, 3.281250, 5, 3.875000, 2],
+        [-0.462963, -1.159722, -0.925925, 1.512154, 4.037038],
+        [2.092591, -0.733797, -2.629630, -0.590857, 2.333333],
+        [7, 4.281250, 1, -1.062500, -2],
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "corners"), TORCH)
+def test_equals_pytorch(method, corners):
+    x = jnp.array([[1, 5, 2], [0, -3, 4], [7, 1, -2]], jnp.float32).reshape(1, 3, 3, 1)
+    y = resize(x, (4, 5), corners, method)
+    np.testing.assert_allclose(y[0, ..., 0], TORCH[method, corners], atol=2e-6)
+
+
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_nearest_copies_the_pixel_that_integer_division_names(old, new):
+    x = np.random.default_rng(0).normal(size=(2, *old, 3)).astype(np.float32)
+    rows, cols = (np.arange(n) * o // n for o, n in zip(old, new, strict=True))
+    np.testing.assert_array_equal(resize(x, new, method="nearest"), x[:, rows][:, :, cols])
+
+
+def keys_cubic(line, at, a=-0.75):
+    """Keys' convolution at one point of a line whose ends are repeated, term by term."""
+    total = 0.0
+    for k in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
+        s = abs(at - k)
+        if s <= 1:
+            weight = (a + 2) * s**3 - (a + 3) * s**2 + 1
+        else:
+            weight = a * s**3 - 5 * a * s**2 + 8 * a * s - 4 * a
+        total += weight * line[min(max(k, 0), len(line) - 1)]
+    return total
+
+
 @pytest.mark.parametrize("corners", ["half_pixel", "aligned"])
-def test_a_linear_map_with_its_transpose_as_gradient(corners):
+@pytest.mark.parametrize(("old", "new"), SIZES)
+def test_bicubic_equals_keys_convolution(old, new, corners):
+    x = np.random.default_rng(0).normal(size=(1, *old, 2))
+    y = x
+    for axis in (1, 2):
+        o, n = old[axis - 1], new[axis - 1]
+        if corners == "aligned":
+            points = np.linspace(0, o - 1, n) if n > 1 else np.zeros(1)
+        else:
+            points = np.linspace(0, o, n + 1)[:-1] + o / n / 2 - 0.5  # middles of n equal parts
+        line = lambda v, points=points: np.array([keys_cubic(v, at) for at in points])  # noqa: E731
+        y = np.apply_along_axis(line, axis, y)
+    got = resize(x.astype(np.float32), new, corners, "bicubic")
+    np.testing.assert_allclose(got, y, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("corners", ["half_pixel", "aligned"])
+def test_a_linear_map_with_its_transpose_as_gradient(corners, method):
     x = jax.random.normal(jax.random.key(0), (1, 3, 4, 2))
     y = jax.random.normal(jax.random.key(1), (1, 7, 5, 2))
-    up, pullback = jax.vjp(lambda x: resize(x, (7, 5), corners), x)
+    up, pullback = jax.vjp(lambda x: resize(x, (7, 5), corners, method), x)
     np.testing.assert_allclose(jnp.vdot(up, y), jnp.vdot(x, pullback(y)[0]), rtol=1e-5)
-    ones = resize(jnp.ones((1, 3, 4, 2)), (7, 5), corners)
+    ones = resize(jnp.ones((1, 3, 4, 2)), (7, 5), corners, method)
     np.testing.assert_allclose(ones, 1, atol=1e-6)
 
 
-def test_bfloat16_is_summed_in_float32():
+@pytest.mark.parametrize("size", [(29, 31), (16, 24)])
+@pytest.mark.parametrize("method", ["nearest", "bilinear", "bicubic"])
+def test_bfloat16_is_summed_in_float32(method, size):
     x = jax.random.normal(jax.random.key(0), (1, 8, 8, 4)).astype(jnp.bfloat16)
-    y = resize(x, (29, 31))
-    exact = resize(x.astype(jnp.float32), (29, 31))
+    y = resize(x, size, method=method)
+    exact = resize(x.astype(jnp.float32), size, method=method)
     assert y.dtype == jnp.bfloat16
     # rounded once, at the end
     np.testing.assert_array_equal(y, exact.astype(jnp.bfloat16))
@@ -76,3 +152,8 @@ def test_bfloat16_is_summed_in_float32():
 def test_unknown_corners():
     with pytest.raises(UserError, match="half_pixel"):
         resize(jnp.ones((1, 2, 2, 1)), (2, 2), corners="align")
+
+
+def test_unknown_method():
+    with pytest.raises(UserError, match="'cubic', expected one of nearest, bilinear, bicubic"):
+        resize(jnp.ones((1, 2, 2, 1)), (3, 3), method="cubic")
