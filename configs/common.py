@@ -24,6 +24,10 @@ def get_config(arg: str) -> ConfigDict:
     config.log_every = 20  # steps
     config.num_predictions = 4  # overlays drawn after the last evaluation
     config.model = model_config(arg)
+    # Weights to begin with: a file, hf://ORG/NAME[@REVISION][/FILE], or a run's folder[@STEP].
+    config.init_from = ""
+    config.init_fresh = ()  # shell patterns of layers that stay fresh all the same: ("score_*",)
+    config.init_unused = ()  # of what the source has and is left out
 
     config.dataset = ConfigDict()
     config.dataset.name = ""  # a file of jaxseg/data
@@ -43,6 +47,8 @@ def get_config(arg: str) -> ConfigDict:
     config.augment.brightness = 0.0  # largest relative change; 0 is off
     config.augment.contrast = 0.0
     config.augment.saturation = 0.0
+    config.augment.elastic = 0.0  # std in pixels of smooth displacements (U-Net, section 3.1: 10)
+    config.augment.elastic_grid = 3  # their points a side
 
     config.pipeline = ConfigDict()
     config.pipeline.workers = 2  # threads
@@ -51,6 +57,9 @@ def get_config(arg: str) -> ConfigDict:
     config.loss = ConfigDict()
     config.loss.label_smoothing = 0.0
     config.loss.class_weights = ()  # one a class, or empty; `jaxseg data stats` prints them
+    config.loss.border_weight = 0.0  # w0 of U-Net's weight map (equation 2: 10) for gaps of cells
+    config.loss.border_sigma = 5.0  # pixels
+    config.loss.border_classes = ()  # whose connected components are cells; empty: all but class 0
     config.loss.aux_weight = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 5)
 
     config.optimizer = ConfigDict()
@@ -72,7 +81,12 @@ def get_config(arg: str) -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.every = 1000  # steps
     config.eval.batch_size = 8
-    config.eval.size_multiple = 32  # image sizes are padded up to it, so that few shapes compile
+    config.eval.canvas = (0, 0)  # height, width that images are padded to at least; DeepLab: 513
+    config.eval.size_multiple = 32  # larger ones to multiples beyond it, so that few shapes compile
+    # Output pixels a side that are computed at a time, for unpadded models (U-Net's overlap-tile):
+    # less memory, same result. 0 is the whole image. Pad no more than needed (size_multiple):
+    # padding at the right and bottom is then seen instead of the mirrored image.
+    config.eval.tile_size = 0
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000  # steps; every evaluation saves too

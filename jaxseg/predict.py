@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxseg import drawing
+from jaxseg.data import padding
 from jaxseg.data.images import read_image
 from jaxseg.data.layout import SUFFIXES
 from jaxseg.data.source import Classes, Source
@@ -23,12 +24,13 @@ def predict(
     """The class of every pixel, at the image's own size."""
     height, width = image.shape[:2]
     # Padded as evaluation pads, so that few shapes compile and the numbers agree.
-    multiple = config.eval.size_multiple
-    padded = [-(-n // multiple) * multiple for n in (height, width)]
-    canvas = np.empty((1, *padded, 3), np.uint8)
-    canvas[:] = np.round(np.asarray(config.dataset.mean)).astype(np.uint8)
-    canvas[0, :height, :width] = image
-    mask = run.predict_step(state.eval_variables, {"image": canvas})
+    padded = padding.padded_size(
+        (height, width), canvas=tuple(config.eval.canvas), multiple=config.eval.size_multiple
+    )
+    batch = np.empty((1, *padded, 3), np.uint8)
+    batch[:] = padding.mean_pixel(config.dataset.mean)
+    batch[0, :height, :width] = image
+    mask = run.predict_step(state.eval_variables, {"image": batch})
     return np.asarray(mask)[0, :height, :width]
 
 

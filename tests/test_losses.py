@@ -17,17 +17,18 @@ def batch():
     return logits, labels
 
 
-def reference(logits, labels, weights=(1, 1, 1), smoothing=0.0):
+def reference(logits, labels, weights=(1, 1, 1), smoothing=0.0, added=0.0):
     """Pixel by pixel, in float64, from the definition."""
     total, count = 0.0, 0
-    pixels = zip(logits.reshape(-1, 3).astype(np.float64), labels.ravel(), strict=True)
-    for scores, label in pixels:
+    added = np.broadcast_to(added, labels.shape).ravel()
+    pixels = zip(logits.reshape(-1, 3).astype(np.float64), labels.ravel(), added, strict=True)
+    for scores, label, extra in pixels:
         if label == VOID:
             continue
         log_p = scores - np.log(np.exp(scores).sum())
         target = np.full(3, smoothing / 3)
         target[label] += 1 - smoothing
-        total -= weights[label] * (target * log_p).sum()
+        total -= (weights[label] + extra) * (target * log_p).sum()
         count += 1
     return total, count
 
@@ -44,9 +45,19 @@ def test_equals_the_definition(batch, weights, smoothing):
     assert count == want_count == 32
 
 
+@pytest.mark.parametrize("class_weights", [(), (0.5, 2.0, 3.0)])
+def test_pixel_weights_add_to_the_class_weights(batch, class_weights):
+    added = np.random.default_rng(1).uniform(0, 10, batch[1].shape).astype(np.float32)
+    logits, labels, weights = map(jnp.asarray, (*batch, added))
+    got = cross_entropy(logits, labels, weights, void=VOID, class_weights=class_weights)
+    want = reference(batch[0], batch[1], class_weights or (1, 1, 1), added=added)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_void_pixels_carry_no_gradient(batch):
     logits, labels = map(jnp.asarray, batch)
-    gradient = jax.grad(lambda x: cross_entropy(x, labels, void=VOID)[0])(logits)
+    heavy = jnp.full(labels.shape, 10.0)
+    gradient = jax.grad(lambda x: cross_entropy(x, labels, heavy, void=VOID)[0])(logits)
     void = np.asarray(labels == VOID)
     assert np.all(np.asarray(gradient)[void] == 0)
     assert np.all(np.abs(np.asarray(gradient)[~void]).sum(-1) > 0)

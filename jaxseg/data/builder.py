@@ -26,8 +26,9 @@ from jaxseg.errors import UserError
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Image and mask files in, TFDS records out, every example checked on the way.
 
-    A data set is one file here with a subclass that sets `CLASSES`, and overrides `label` where
-    its masks hold something other than class indices, and binds itself as `Builder`.
+    A data set is one file here with a subclass that sets `CLASSES`, overrides `find_pairs` where
+    its files lie in another layout and `label` where its masks hold something other than class
+    indices, and binds itself as `Builder`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -43,6 +44,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         """The TFDS builder config that `source` is prepared as; "" for a set that has none."""
         del source
         return ""
+
+    @classmethod
+    def find_pairs(cls, source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
+        """The files of each split, and notes on what was left out."""
+        return find_pairs(source)
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
         """The class indices in a mask file's bytes."""
@@ -74,7 +80,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         source = Path(os.fspath(dl_manager.manual_dir))
-        pairs, self.notes = find_pairs(source)
+        pairs, self.notes = self.find_pairs(source)
         classes = self.find_classes(source, pairs)
         # stored beside the records: a prepared set knows its classes without this code
         assert self.info.metadata is not None

@@ -19,9 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt8
 
 from jaxseg.data import transforms
+from jaxseg.data.borders import Weigh
+from jaxseg.data.padding import mean_pixel, padded_size
 from jaxseg.data.source import Example, Source
 from jaxseg.errors import UserError
 
@@ -32,12 +34,21 @@ cv2.setNumThreads(0)
 
 
 class Batch(NamedTuple):
-    """`mask` is False for examples that only fill up a batch: they count nowhere."""
+    """`mask` is False for examples that only fill up a batch: they count nowhere.
+
+    `weight` is what the loss adds to the class weight of each pixel, None where it adds nothing.
+    """
 
     names: tuple[str, ...]
     image: UInt8[np.ndarray, "b h w 3"]
     label: Int32[np.ndarray, "b h w"]
     mask: Bool[np.ndarray, " b"]
+    weight: Float32[np.ndarray, "b h w"] | None = None
+
+    def for_training(self) -> dict[str, np.ndarray]:
+        """What a training step takes."""
+        arrays = {"image": self.image, "label": self.label}
+        return arrays if self.weight is None else {**arrays, "weight": self.weight}
 
 
 FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
@@ -80,6 +91,8 @@ def train_batches(
     mean: Sequence[float | int],
     workers: int,
     prefetch: int,
+    weigh: Weigh | None = None,
+    context: int = 0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> BatchIterator:
@@ -98,6 +111,8 @@ def train_batches(
         mean: RGB in 0..255, what padding is filled with.
         workers: reading threads.
         prefetch: batches read ahead.
+        weigh: gives a batch's `weight` from the augmented labels (see `borders`).
+        context: pixels on every side of a crop that the model gives no logits for.
         process_index: this process, of `process_count`.
         process_count: must divide `batch_size`.
     """
@@ -106,7 +121,7 @@ def train_batches(
     local = batch_size // process_count
     first = process_index * local
     crop_size = (int(augment.crop_size[0]), int(augment.crop_size[1]))
-    pixel, void = _mean_pixel(mean), source.classes.void
+    pixel, void = mean_pixel(mean), source.classes.void
     size = len(source)
 
     # shuffle, then repeat: each epoch is complete. A few epochs can be in flight at once
@@ -129,12 +144,17 @@ def train_batches(
                 crop_size=crop_size,
                 mean=pixel,
                 void=void,
+                context=context,
             )
+            if weigh is not None and batch.weight is not None:
+                batch.weight[slot] = weigh(batch.label[slot])
         return batch, names
 
     def jobs() -> Iterator[Callable[[], FilledBatch]]:
         for number in itertools.count(start):
             batch, names = _empty_batch(local, crop_size), [""] * local
+            if weigh is not None:
+                batch = batch._replace(weight=np.empty(batch.label.shape, np.float32))
             begin = number * batch_size + first
             for slot in range(local):
                 yield functools.partial(fill, batch, names, slot, begin + slot)
@@ -155,6 +175,7 @@ def eval_batches(
     *,
     batch_size: int,
     size_multiple: int,
+    canvas: tuple[int, int] = (0, 0),
     mean: Sequence[float | int],
     workers: int,
     process_index: int = 0,
@@ -162,9 +183,9 @@ def eval_batches(
 ) -> BatchIterator:
     """Every example once, whole and unscaled, in batches of one size each.
 
-    Height and width are rounded up to multiples of `size_multiple`, padded at the bottom and on
-    the right with the mean pixel and void. Examples of one padded size share batches, in the
-    source's order; batches left incomplete come last, filled up with mask False.
+    Images are padded at the bottom and on the right with the mean pixel and void (to what size:
+    `padded_size`). Examples of one padded size share batches, in the source's order; batches left
+    incomplete come last, filled up with mask False.
 
     With several processes each gives its contiguous part of every batch, so all of them see as
     many batches of the same sizes; each has to read every example to know those sizes.
@@ -172,9 +193,11 @@ def eval_batches(
     _check_counts(len(source), batch_size, workers, process_count)
     if size_multiple < 1:
         raise UserError(f"size_multiple {size_multiple}: expected at least 1")
+    if min(canvas) < 0:
+        raise UserError(f"canvas {canvas}: expected (height, width), (0, 0) for none")
     local = batch_size // process_count
     mine = slice(process_index * local, (process_index + 1) * local)
-    pixel, void = _mean_pixel(mean), source.classes.void
+    pixel, void = mean_pixel(mean), source.classes.void
 
     def batches() -> Generator[Batch]:
         buckets: dict[tuple[int, ...], list[Example]] = {}
@@ -182,8 +205,7 @@ def eval_batches(
         with contextlib.closing(_read_ahead(jobs, workers, ahead=batch_size)) as examples:
             for example in examples:
                 height, width = example["label"].shape
-                # rounded up: minus the floor of the negative
-                padded = tuple(-(-n // size_multiple) * size_multiple for n in (height, width))
+                padded = padded_size((height, width), canvas=canvas, multiple=size_multiple)
                 bucket = buckets.setdefault(padded, [])
                 bucket.append(example)
                 if len(bucket) == batch_size:
@@ -248,10 +270,6 @@ def _naming(example: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"while reading example {example}")
         raise
-
-
-def _mean_pixel(mean: Sequence[float | int]) -> UInt8[np.ndarray, " 3"]:
-    return np.round(np.asarray(mean, float)).astype(np.uint8)
 
 
 def _check_counts(examples: int, batch_size: int, workers: int, process_count: int) -> None:

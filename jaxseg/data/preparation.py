@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from jaxseg.data.layout import find_pairs
 from jaxseg.errors import UserError, suggest
 
 if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it does
@@ -90,7 +89,7 @@ def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Pr
 
     builder_class = _builder_class(name)
     source = Path(source_dir).expanduser().resolve()
-    find_pairs(source)  # a wrong folder is refused before anything is made
+    builder_class.find_pairs(source)  # a wrong folder is refused before anything is made
     config = builder_class.config_name(source)
     target = directory(name, data_dir, config)
     if is_prepared(target):

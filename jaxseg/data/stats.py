@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from PIL import Image
 from tqdm import tqdm
 
+from jaxseg.data.borders import Weigh
 from jaxseg.data.pipeline import train_batches
 from jaxseg.data.source import Classes, Source
 from jaxseg.drawing import colourise, grid, overlay
@@ -95,11 +96,19 @@ def measure(source: Source) -> Stats:
 
 
 def training_grid(
-    source: Source, *, augment: Any, mean: Sequence[float | int], seed: int, examples: int = 6
+    source: Source,
+    *,
+    augment: Any,
+    mean: Sequence[float | int],
+    seed: int,
+    weigh: Weigh | None = None,
+    context: int = 0,
+    examples: int = 6,
 ) -> Image.Image:
     """The first `examples` augmented pairs of a training run, as the model gets them.
 
-    Columns: the image, the label in colours, and both over each other with a legend.
+    Columns: the image, the label in colours, and both over each other with a legend; with `weigh`
+    the weights it adds, black for none and white for the picture's largest.
     """
     with train_batches(
         source,
@@ -110,6 +119,8 @@ def training_grid(
         mean=mean,
         workers=2,
         prefetch=1,
+        weigh=weigh,
+        context=context,
     ) as batches:
         batch = next(batches)
     classes = source.classes
@@ -117,4 +128,9 @@ def training_grid(
         (image, colourise(label, classes), overlay(image, label, classes))
         for image, label in zip(batch.image, batch.label, strict=True)
     ]
-    return grid(rows, titles=("image", "label", "overlay"))
+    if batch.weight is None:
+        return grid(rows, titles=("image", "label", "overlay"))
+    largest = max(float(batch.weight.max()), 1e-9)
+    shades = np.round(255 / largest * batch.weight).astype(np.uint8)
+    rows = [(*row, s[..., None].repeat(3, -1)) for row, s in zip(rows, shades, strict=True)]
+    return grid(rows, titles=("image", "label", "overlay", f"added weight, 0 to {largest:.1f}"))

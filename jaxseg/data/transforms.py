@@ -1,7 +1,8 @@
 """Random augmentation: one draw an example, one warp of image and label, one colour matrix.
 
-Scale, crop, flips and quarter turns are composed into a single affine map, so that pixels are
-interpolated once: bilinear for the image, nearest for the label. Corners: half-pixel centres.
+Scale, crop, flips and quarter turns are composed into a single affine map, and elastic displacement
+is added to it, so that pixels are interpolated once: bilinear for the image, nearest for the label.
+Corners: half-pixel centres.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8
 
 from jaxseg.errors import UserError
 
@@ -30,6 +31,7 @@ class Draw:
     brightness: float
     contrast: float
     saturation: float
+    elastic: Float[np.ndarray, "rows columns 2"] | None = None  # (x, y) in pixels of the crop
 
 
 def draw(rng: np.random.Generator, augment: Any) -> Draw:
@@ -39,6 +41,8 @@ def draw(rng: np.random.Generator, augment: Any) -> Draw:
     all the others' draws as they were.
     """
     u = rng.random(9)
+    # what is new comes last: the numbers above stay as they were
+    displacements = rng.normal(size=(augment.elastic_grid, augment.elastic_grid, 2))
     low, high = augment.scale
 
     def factor(strength: float, x: float) -> float:
@@ -53,6 +57,7 @@ def draw(rng: np.random.Generator, augment: Any) -> Draw:
         brightness=factor(augment.brightness, u[6]),
         contrast=factor(augment.contrast, u[7]),
         saturation=factor(augment.saturation, u[8]),
+        elastic=augment.elastic * displacements if augment.elastic else None,
     )
 
 
@@ -65,6 +70,10 @@ def check(augment: Any) -> None:
     for name in ("brightness", "contrast", "saturation"):
         if not 0 <= augment[name] <= 1:
             raise UserError(f"augment.{name} {augment[name]}: expected 0 (off) to 1")
+    if augment.elastic < 0:
+        raise UserError(f"augment.elastic {augment.elastic}: expected 0 (off) or more pixels")
+    if augment.elastic_grid < 2:
+        raise UserError(f"augment.elastic_grid {augment.elastic_grid}: expected at least 2 points")
 
 
 def apply(
@@ -75,30 +84,45 @@ def apply(
     crop_size: tuple[int, int],
     mean: UInt8[np.ndarray, " 3"],
     void: int,
+    context: int = 0,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Int32[np.ndarray, "H W"]]:
     """The augmented pair at `crop_size`. Outside the image: the mean pixel, and void.
 
-    A scaled image larger than the crop is cut at a random place, a smaller one put at one.
+    A scaled image larger than the crop is cut at a random place, a smaller one put at one. For a
+    model that gives no logits for a border of `context` pixels, the place is that of the rest: all
+    of the image is trained on. It then goes on mirrored outside, as such a model sees it in
+    prediction (`jaxseg/tiles.py`).
+
     Downscaling does not smooth first (as in the DeepLab papers' code).
     """
-    matrix, (top, left, bottom, right) = _warp(image.shape[:2], drawn, crop_size)
-    size = (crop_size[1], crop_size[0])  # OpenCV says (width, height)
+    matrix, (top, left, bottom, right) = _warp(image.shape[:2], drawn, crop_size, context)
     # edges are replicated first and overwritten below: no mean pixel bleeds into the image
-    edge = cv2.BORDER_REPLICATE
-    warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge)
-    warped_label = cv2.warpAffine(label, matrix, size, flags=cv2.INTER_NEAREST, borderMode=edge)
+    edge = cv2.BORDER_REFLECT_101 if context else cv2.BORDER_REPLICATE
+    if drawn.elastic is None:
+        size = (crop_size[1], crop_size[0])  # OpenCV says (width, height)
+        warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=edge)
+        warped_label = cv2.warpAffine(label, matrix, size, flags=cv2.INTER_NEAREST, borderMode=edge)
+        inside = np.zeros(crop_size, np.uint8)
+        inside[top:bottom, left:right] = 1
+    else:
+        x, y = _places(matrix, drawn.elastic, crop_size)
+        warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=edge)
+        warped_label = cv2.remap(label, x, y, cv2.INTER_NEAREST, borderMode=edge)
+        inside = _within(x, y, image.shape[:2])
 
+    out_label = np.full(crop_size, void, np.int32)
+    cv2.copyTo(warped_label, inside, out_label)
+    coloured = _jitter(warped, inside, drawn)
+    if context:
+        return coloured, out_label
     out_image = np.empty((*crop_size, 3), np.uint8)
     out_image[:] = mean
-    out_label = np.full(crop_size, void, np.int32)
-    inside = np.s_[top:bottom, left:right]
-    out_image[inside] = _jitter(warped[inside], drawn)
-    out_label[inside] = warped_label[inside]
+    cv2.copyTo(coloured, inside, out_image)
     return out_image, out_label
 
 
 def _warp(
-    size: tuple[int, ...], drawn: Draw, crop_size: tuple[int, int]
+    size: tuple[int, ...], drawn: Draw, crop_size: tuple[int, int], context: int
 ) -> tuple[Float[np.ndarray, "2 3"], tuple[int, int, int, int]]:
     """The map from image to crop, and the part (top, left, bottom, right) that the image covers.
 
@@ -111,9 +135,9 @@ def _warp(
     # whole pixels, as a resize would give: where the image ends is then exact
     scaled = np.maximum(1, np.round(drawn.scale * turned)).astype(int)
     linear = np.diag(scaled / turned) @ turn @ flip
-    room = np.array([crop_size[1], crop_size[0]]) - scaled  # negative where the crop cuts
+    room = np.array([crop_size[1], crop_size[0]]) - 2 * context - scaled  # negative: it is cut
     # whole pixels again: a crop at scale 1 copies pixels
-    shift = np.round(room * np.array([drawn.offset[1], drawn.offset[0]])).astype(int)
+    shift = context + np.round(room * np.array([drawn.offset[1], drawn.offset[0]])).astype(int)
     centre = np.array([size[1], size[0]]) / 2
     translation = shift + scaled / 2 - 0.5 - linear @ (centre - 0.5)
     left, top = np.maximum(shift, 0).tolist()
@@ -121,14 +145,73 @@ def _warp(
     return np.column_stack([linear, translation]), (top, left, bottom, right)
 
 
-def _jitter(image: UInt8[np.ndarray, "h w 3"], drawn: Draw) -> UInt8[np.ndarray, "h w 3"]:
+def _places(
+    matrix: Float[np.ndarray, "2 3"],
+    displacements: Float[np.ndarray, "rows columns 2"],
+    crop_size: tuple[int, int],
+) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
+    """Where in the image (x, and y) each pixel of the crop is taken from.
+
+    U-Net's elastic deformation (Ronneberger et al. 2015, section 3.1): displacements drawn on a
+    coarse grid, bicubic in between. The grid spans the crop, its outer points on the crop's border
+    pixels: the paper doesn't say where they lie, nor which bicubic it means (here Keys's).
+    """
+    rows = _bicubic(crop_size[0], displacements.shape[0])
+    columns = _bicubic(crop_size[1], displacements.shape[1])
+    y, x = np.ogrid[: crop_size[0], : crop_size[1]]
+    to_image = cv2.invertAffineTransform(matrix)
+    moved = displacements @ to_image[:, :2].T  # the map is linear: few points instead of all pixels
+    places = (
+        rows @ moved[..., axis] @ columns.T
+        + (to_image[axis, 0] * x + to_image[axis, 2])
+        + to_image[axis, 1] * y
+        for axis in (0, 1)
+    )
+    at_x, at_y = (place.astype(np.float32) for place in places)
+    return at_x, at_y
+
+
+def _bicubic(size: int, points: int) -> Float[np.ndarray, "size points"]:
+    """Weights of `points` values, evenly spread from first to last pixel, at each of `size` pixels.
+
+    Keys's cubic convolution (1981) with a = -1/2, which goes through the values; beyond the ends
+    they repeat.
+    """
+    place = np.linspace(0, points - 1, size)
+    left = np.minimum(place.astype(int), points - 2)
+    t = place - left
+    taps = (
+        -t / 2 + t**2 - t**3 / 2,
+        1 - 5 / 2 * t**2 + 3 / 2 * t**3,
+        t / 2 + 2 * t**2 - 3 / 2 * t**3,
+        -(t**2) / 2 + t**3 / 2,
+    )
+    weights = np.zeros((size, points))
+    for offset, tap in zip((-1, 0, 1, 2), taps, strict=True):
+        np.add.at(weights, (np.arange(size), np.clip(left + offset, 0, points - 1)), tap)
+    return weights
+
+
+def _within(
+    x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"], size: tuple[int, ...]
+) -> UInt8[np.ndarray, "H W"]:
+    """1 for places on an image of `size`, which ends half a pixel beyond its pixels' centres."""
+    height, width = size
+    inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+    return inside.view(np.uint8)
+
+
+def _jitter(
+    image: UInt8[np.ndarray, "h w 3"], inside: UInt8[np.ndarray, "h w"], drawn: Draw
+) -> UInt8[np.ndarray, "h w 3"]:
     """Brightness, contrast and saturation as torchvision defines them, in that order.
 
-    All three are affine in the colour, so they are one 3x4 matrix: rounded and clipped once.
+    All three are affine in the colour, so they are one 3x4 matrix: rounded and clipped once. The
+    mean that contrast moves to is that of the pixels inside.
     """
     if drawn.brightness == drawn.contrast == drawn.saturation == 1:
         return image
-    mean_grey = drawn.brightness * float(GREY @ np.array(cv2.mean(image)[:3]))
+    mean_grey = drawn.brightness * float(GREY @ np.array(cv2.mean(image, inside)[:3]))
     to_grey = np.tile(GREY, (3, 1))
     saturate = drawn.saturation * np.eye(3) + (1 - drawn.saturation) * to_grey
     # contrast moves every channel towards the image's mean grey, which saturation leaves alone

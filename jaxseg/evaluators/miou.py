@@ -29,7 +29,7 @@ def evaluate(
     Args:
       run: the compiled steps.
       config: its `eval` part says in what batches. Their size changes no number; `size_multiple`
-        does a little, where padding is seen: at borders, and by DeepLab's image pooling.
+        and `canvas` do a little, where padding is seen: at borders, and by DeepLab's image pooling.
       state: what to evaluate; its averages if it keeps them.
       source: labelled examples.
       watch: sees the batches go by; training ends an evaluation here when it is asked to stop.
@@ -45,6 +45,7 @@ def evaluate(
         source,
         batch_size=-(-config.eval.batch_size // devices) * devices,  # an even share each
         size_multiple=config.eval.size_multiple,
+        canvas=tuple(config.eval.canvas),
         mean=config.dataset.mean,
         workers=config.pipeline.workers,
     )

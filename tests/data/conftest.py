@@ -47,6 +47,8 @@ def augment_config(**changes) -> ConfigDict:
         "brightness": 0.0,
         "contrast": 0.0,
         "saturation": 0.0,
+        "elastic": 0.0,
+        "elastic_grid": 3,
     }
     return ConfigDict({**values, **changes})
 

@@ -107,6 +107,30 @@ def test_the_processes_shares_make_up_the_batch(count, batches, array_source):
         np.testing.assert_array_equal(batch.label, np.concatenate([p.label for p in parts]))
 
 
+def test_weights_are_of_the_augmented_labels(batches, array_source):
+    def weigh(label):
+        return label.astype(np.float32) / 2
+
+    source = array_source(SIZES)
+    for batch, plain in zip(
+        take(batches(source, weigh=weigh), 3), take(batches(source), 3), strict=True
+    ):
+        assert_equal([batch], [plain])
+        assert batch.weight.dtype == np.float32
+        np.testing.assert_array_equal(batch.weight, batch.label / 2)
+        assert set(plain.for_training()) == {"image", "label"}
+        assert batch.for_training()["weight"] is batch.weight
+
+
+def test_context_reaches_the_crops(batches, array_source, make_augment):
+    source = array_source([(8, 8)])
+    (batch,) = take(batches(source, context=4, batch_size=1, augment=make_augment()), 1)
+    example = source[0]
+    np.testing.assert_array_equal(batch.label[0, 4:-4, 4:-4], example["label"])
+    mirrored = np.pad(example["image"], ((4, 4), (4, 4), (0, 0)), "reflect")
+    np.testing.assert_array_equal(batch.image[0], mirrored)
+
+
 class Failing(SlowAtTimes):
     def __getitem__(self, index):
         if index == 2:
@@ -175,7 +199,9 @@ def test_evaluation_sees_each_example_once_and_whole(workers, batch_size, array_
     with eval_batches(SlowAtTimes(source), batch_size=batch_size, **options) as iterator:
         for batch in iterator:
             assert len(batch.names) == len(batch.mask) == batch_size
-            for name, image, label, valid in zip(*batch, strict=True):
+            assert batch.weight is None
+            rows = zip(batch.names, batch.image, batch.label, batch.mask, strict=True)
+            for name, image, label, valid in rows:
                 if not valid:
                     assert name == ""
                     assert (label == 200).all()
@@ -192,6 +218,17 @@ def test_evaluation_sees_each_example_once_and_whole(workers, batch_size, array_
                 assert (image[h:] == (10, 20, 30)).all()
                 assert (image[:, w:] == (10, 20, 30)).all()
     assert seen == Counter(f"example{i}" for i in range(len(SIZES)))
+
+
+def test_evaluation_pads_to_the_canvas(array_source):
+    source = array_source(SIZES)
+    options = {"size_multiple": 8, "mean": MEAN, "workers": 1, "batch_size": 1}
+    with eval_batches(source, canvas=(25, 25), **options) as iterator:
+        sizes = {batch.names[0]: batch.label.shape[1:] for batch in iterator}
+    want = [(25, 33), (25, 25), (33, 25), (25, 41), (25, 33), (33, 25), (25, 33)]
+    assert sizes == {f"example{i}": size for i, size in enumerate(want)}
+    with pytest.raises(UserError, match=r"canvas \(-1, 25\)"):
+        eval_batches(source, canvas=(-1, 25), **options)
 
 
 def test_the_processes_of_an_evaluation_agree_on_shapes_and_share_the_examples(array_source):

@@ -46,3 +46,20 @@ def test_the_grid_shows_what_training_sees(array_source, make_augment):
     )
     assert picture.width > 3 * 512
     assert picture.height > 3 * 512
+
+
+def test_the_grid_shows_the_weights(array_source, make_augment):
+    def weigh(label):
+        return np.where(np.arange(32) < 16, 0, 5).astype(np.float32) + np.zeros_like(label, "f")
+
+    picture = stats.training_grid(
+        array_source([(32, 32)]),
+        augment=make_augment(crop_size=(32, 32)),
+        mean=(0, 0, 0),
+        seed=0,
+        weigh=weigh,
+        examples=1,
+    )
+    last = np.asarray(picture)[28 : 28 + 512, -6 - 512 : -6]
+    assert (last[:, :256] == 0).all()
+    assert (last[:, 256:] == 255).all()

@@ -1,3 +1,6 @@
+import dataclasses
+
+import cv2
 import numpy as np
 import pytest
 
@@ -24,9 +27,11 @@ def random_pair(h, w, seed=0):
     return image, rng.integers(0, 9, (h, w), np.int32)
 
 
-def run(image, label, crop_size, **changes):
-    drawn = Draw(**{**STILL, **changes})
-    return transforms.apply(image, label, drawn, crop_size=crop_size, mean=MEAN, void=255)
+def run(image, label, crop_size, context=0, **changes):
+    drawn = Draw(**{**STILL, **changes})  # pyright: ignore[reportArgumentType]
+    return transforms.apply(
+        image, label, drawn, crop_size=crop_size, mean=MEAN, void=255, context=context
+    )
 
 
 def test_nothing_drawn_is_the_identity():
@@ -71,6 +76,23 @@ def test_padding_is_the_mean_pixel_and_void_and_nothing_else_is():
     assert (out_image[outside] == MEAN).all()  # the photometric changes leave padding alone
 
 
+@pytest.mark.parametrize("elastic", [None, np.zeros((3, 3, 2))])
+def test_context_is_mirrored_and_its_label_void(elastic):
+    image, label = random_pair(8, 10)
+    out_image, out_label = run(image, label, (12, 14), context=2, elastic=elastic)
+    np.testing.assert_array_equal(out_image, np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect"))
+    np.testing.assert_array_equal(out_label, np.pad(label, 2, constant_values=255))
+
+
+def test_without_its_context_a_crop_lies_where_one_without_lies():
+    image, label = random_pair(20, 30)
+    for offset in ((0.0, 0.0), (0.25, 1.0)):
+        out_image, out_label = run(image, label, (14, 16), context=3, offset=offset)
+        want_image, want_label = run(image, label, (8, 10), offset=offset)
+        np.testing.assert_array_equal(out_image[3:-3, 3:-3], want_image)
+        np.testing.assert_array_equal(out_label[3:-3, 3:-3], want_label)
+
+
 def resized(array, h, w):
     """Half-pixel bilinear by hand, edges replicated."""
 
@@ -97,13 +119,16 @@ def test_scaling_is_half_pixel_bilinear_up_to_the_edge(scale):
     assert (out_label < 9).all()  # no padding inside
 
 
+@pytest.mark.parametrize("elastic", [0.0, 6.0])
 @pytest.mark.parametrize("seed", range(12))
-def test_image_and_label_stay_aligned(seed, make_augment):
+def test_image_and_label_stay_aligned(seed, elastic, make_augment):
     """Both hold their pixels' coordinates, the label in whole pixels, the image in quarters."""
     y, x = np.mgrid[:50, :60]
     image = np.stack([4 * y, 4 * x, 0 * x], -1).astype(np.uint8)
     label = (100 * y + x).astype(np.int32)
-    augment = make_augment(scale=(0.5, 2.0), flip=True, vertical_flip=True, rotate90=True)
+    augment = make_augment(
+        scale=(0.5, 2.0), flip=True, vertical_flip=True, rotate90=True, elastic=elastic
+    )
     out_image, out_label = transforms.apply(
         image,
         label,
@@ -118,12 +143,83 @@ def test_image_and_label_stay_aligned(seed, make_augment):
     # nearest is within half a pixel of bilinear; an eighth and 1/32 more by rounding
     assert np.abs(said_y - out_label[valid] // 100).max() < 0.5 + 0.2
     assert np.abs(said_x - out_label[valid] % 100).max() < 0.5 + 0.2
+    assert (out_image[~valid] == MEAN).all()
 
 
-def test_jitter_follows_torchvisions_definitions():
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+@pytest.mark.parametrize("turns", range(4))
+def test_no_displacement_is_the_affine_map(scale, turns):
+    image, label = random_pair(40, 47)
+    image = cv2.GaussianBlur(image, (0, 0), 2)  # OpenCV's two warps round places differently
+    changes = {"scale": scale, "quarter_turns": turns, "flip": True, "offset": (0.3, 0.8)}
+    still, still_label = run(image, label, (44, 50), **changes, contrast=1.2)
+    out, out_label = run(
+        image, label, (44, 50), **changes, contrast=1.2, elastic=np.zeros((3, 3, 2))
+    )
+    np.testing.assert_array_equal(out_label == 255, still_label == 255)
+    assert np.abs(out.astype(int) - still).max() <= 2
+    # nearest at halfway places may go to either side
+    assert (out_label != still_label).mean() < (0 if scale == 1 else 0.15) + 1e-9
+
+
+def test_displacements_are_met_at_the_grids_points_and_bicubic_between():
+    """The label says where each pixel came from, to half a pixel; the crop lies well inside."""
+    y, x = np.mgrid[:301, :401]
+    drawn = np.random.default_rng(0).normal(0, 10, (3, 4, 2))
+    _, label = run(
+        random_pair(301, 401)[0], (1000 * y + x).astype(np.int32), (61, 91), elastic=drawn
+    )
+    moved = np.stack([label % 1000 - x[:61, :91] - 155, label // 1000 - y[:61, :91] - 120], -1)
+    assert np.abs(moved[::30, ::30] - drawn).max() <= 0.5 + 1e-3
+    first, second, third = drawn
+    # Keys's weights halfway between two points are -1/16, 9/16, 9/16, -1/16; the ends repeat
+    halfway = first / 2 + 9 / 16 * second - third / 16
+    assert np.abs(moved[15, ::30] - halfway).max() <= 0.5 + 1e-3
+    halfway = third / 2 + 9 / 16 * second - first / 16
+    assert np.abs(moved[45, ::30] - halfway).max() <= 0.5 + 1e-3
+    assert np.abs(np.diff(moved, axis=0)).max() < 4  # smooth: no folds, no steps
+
+
+def test_one_displacement_everywhere_is_a_shift_with_void_behind_it():
+    image, label = random_pair(23, 31)
+    five_right = np.tile([5.0, -3.0], (3, 3, 1))  # x, y of the place each pixel is taken from
+    out_image, out_label = run(image, label, (23, 31), elastic=five_right, contrast=0.9)
+    np.testing.assert_array_equal(out_label[3:, :-5], label[:-3, 5:])
+    outside = np.ones((23, 31), bool)
+    outside[3:, :-5] = False
+    assert (out_label[outside] == 255).all()
+    assert (out_image[outside] == MEAN).all()
+    assert (out_image[~outside] != MEAN).any(-1).mean() > 0.9
+    gone = np.full((3, 3, 2), 1000.0)
+    out_image, out_label = run(image, label, (8, 8), elastic=gone, contrast=0.9)
+    assert (out_image == MEAN).all()
+    assert (out_label == 255).all()
+
+
+def test_displacements_are_gaussian_and_change_no_other_draw(make_augment):
+    still = make_augment(scale=(0.5, 2.0), flip=True, rotate90=True, contrast=0.5)
+    elastic = make_augment(
+        scale=(0.5, 2.0), flip=True, rotate90=True, contrast=0.5, elastic=10.0, elastic_grid=4
+    )
+    draws = [transforms.draw(np.random.default_rng(seed), elastic) for seed in range(300)]
+    drawn = np.stack([np.asarray(d.elastic) for d in draws])
+    assert drawn.shape == (300, 4, 4, 2)
+    assert abs(drawn.std() - 10) < 0.3
+    assert abs(drawn.mean()) < 0.3
+    again = transforms.draw(np.random.default_rng(7), elastic)
+    np.testing.assert_array_equal(again.elastic, drawn[7])
+    for seed in range(8):
+        without = transforms.draw(np.random.default_rng(seed), still)
+        assert dataclasses.replace(draws[seed], elastic=None) == without
+
+
+@pytest.mark.parametrize("elastic", [None, np.zeros((3, 3, 2))])
+def test_jitter_follows_torchvisions_definitions(elastic):
     image, label = random_pair(20, 20)
     image = image // 4 + 90  # far from 0 and 255: clipping at the end or in between agree
-    out, _ = run(image, label, (20, 20), brightness=1.1, contrast=0.8, saturation=1.3)
+    image[:, 0] = 200  # what is repeated outside is no part of the mean
+    changes = {"brightness": 1.1, "contrast": 0.8, "saturation": 1.3, "elastic": elastic}
+    out = run(image, label, (20, 40), 0, offset=(0.0, 1.0), **changes)[0][:, 20:]
     grey = [0.299, 0.587, 0.114]
     x = 1.1 * image.astype(float)
     x = 0.8 * x + 0.2 * (x @ grey).mean()
@@ -164,7 +260,14 @@ def test_draws_cover_their_ranges(make_augment):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"crop_size": (0, 8)}, {"scale": (2.0, 0.5)}, {"scale": (0.0, 1.0)}, {"contrast": 1.5}],
+    [
+        {"crop_size": (0, 8)},
+        {"scale": (2.0, 0.5)},
+        {"scale": (0.0, 1.0)},
+        {"contrast": 1.5},
+        {"elastic": -1.0},
+        {"elastic_grid": 1},
+    ],
 )
 def test_senseless_values_are_refused(wrong, make_augment):
     with pytest.raises(UserError, match=f"augment.{next(iter(wrong))}"):

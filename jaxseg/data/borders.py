@@ -1,0 +1,99 @@
+"""U-Net's loss weights for the gaps between cells (Ronneberger et al., MICCAI 2015, equation 2).
+
+w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)), where d1 and d2 are the distances from x
+to the border of the nearest and of the second nearest cell. Here is the second term; w_c is
+`config.loss.class_weights`, and the loss adds the two.
+
+A cell is a 4-connected component of one object class, so that a gap one pixel wide separates cells
+in whatever direction it runs; touching cells that the labels do not tell apart are one. Pixels of
+cells get nothing, as in the authors' own later form of it (Falk et al., Nature Methods 2019): their
+distance to the nearest cell is zero, and the term would pull every thin cell in. A crop's label is
+all that is seen: a cell cut in two by its edge is two cells, one beyond it is none.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from jaxseg.data.images import present
+from jaxseg.data.source import Classes
+from jaxseg.errors import UserError
+
+Weigh = Callable[[Int32[np.ndarray, "h w"]], Float32[np.ndarray, "h w"]]
+
+REACH = 5.7  # in sigmas: exp(-REACH^2 / 2) < 1e-7, a share that float32 sums do not see
+
+
+def weigher(loss: Any, classes: Classes) -> Weigh | None:
+    """What a config's `loss` part asks for, as a function of a label; None where it is off.
+
+    Raises:
+        UserError: a number that makes no sense, or a class that the data set lacks.
+    """
+    if loss.border_weight < 0 or loss.border_sigma <= 0:
+        raise UserError(
+            f"config.loss.border_weight {loss.border_weight}, border_sigma {loss.border_sigma}: "
+            "expected 0 (off) or more, and more than 0 pixels (the paper's: 10 and 5)"
+        )
+    if not loss.border_weight:
+        return None
+    chosen = tuple(loss.border_classes) or tuple(range(1, len(classes)))
+    if unknown := [c for c in chosen if c not in range(len(classes))]:
+        raise UserError(
+            f"config.loss.border_classes names class {unknown[0]}: expected classes of "
+            f"0..{len(classes) - 1}, or () for all but 0"
+        )
+    return functools.partial(
+        border_term, objects=chosen, weight=loss.border_weight, sigma=loss.border_sigma
+    )
+
+
+def border_term(
+    label: Int32[np.ndarray, "h w"], *, objects: tuple[int, ...], weight: float, sigma: float
+) -> Float32[np.ndarray, "h w"]:
+    """The second term of w at every pixel: zero in cells, and where fewer than two are near.
+
+    20 ms for a 512x512 slice of ISBI's with 135 cells, on one core.
+
+    Args:
+        label: class indices; whatever is not in `objects`, void too, lies between the cells.
+        objects: the classes whose components are cells.
+        weight: w0.
+        sigma: in pixels.
+    """
+    margin = math.ceil(REACH * sigma)
+    nearest = np.full(label.shape, np.inf, np.float32)
+    second = nearest.copy()
+    for cell, (top, left, bottom, right) in _cells(label, objects):
+        # beyond its box and the margin a cell does not matter
+        y0, x0 = max(top - margin, 0), max(left - margin, 0)
+        around = np.s_[y0 : bottom + margin, x0 : right + margin]
+        near = np.ones(nearest[around].shape, np.uint8)
+        near[top - y0 : bottom - y0, left - x0 : right - x0] = ~cell
+        distance = cv2.distanceTransform(near, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        d1, d2 = nearest[around], second[around]
+        np.minimum(d2, np.maximum(d1, distance), out=d2)
+        np.minimum(d1, distance, out=d1)
+    term = weight * np.exp((nearest + second) ** 2 / (-2 * sigma**2))
+    return np.where(nearest > 0, term, np.float32(0))
+
+
+def _cells(
+    label: Int32[np.ndarray, "h w"], objects: tuple[int, ...]
+) -> Iterator[tuple[np.ndarray, tuple[int, int, int, int]]]:
+    """Each cell as a boolean mask of its bounding box (top, left, bottom, right)."""
+    for index in set(present(label)).intersection(objects):
+        count, numbers, boxes, _ = cv2.connectedComponentsWithStats(
+            (label == index).astype(np.uint8), connectivity=4
+        )
+        for number in range(1, count):  # 0 is all the rest
+            left, top, width, height = boxes[number, :4].tolist()
+            box = (top, left, top + height, left + width)
+            yield numbers[box[0] : box[2], box[1] : box[3]] == number, box
