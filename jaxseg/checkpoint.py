@@ -130,17 +130,17 @@ def find(directory: Path, step: str | int) -> int:
     Raises:
       UserError: there is no such checkpoint, or the one named is damaged.
     """
-    steps = _steps(directory)
-    if not steps:
+    there = steps(directory)
+    if not there:
         raise UserError(f"no checkpoint in {directory}: train first, or name the run's --workdir")
     if step == "latest":
-        candidates = sorted(steps, reverse=True)
+        candidates = sorted(there, reverse=True)
     elif step == "best":
-        candidates = sorted(steps, key=lambda s: (_best(directory / str(s)), s), reverse=True)
-    elif str(step).isdigit() and int(step) in steps:
+        candidates = sorted(there, key=lambda s: (_best(directory / str(s)), s), reverse=True)
+    elif str(step).isdigit() and int(step) in there:
         candidates = [int(step)]
     else:
-        known = ", ".join(map(str, steps))
+        known = ", ".join(map(str, there))
         raise UserError(
             f"no checkpoint of step {step!r} in {directory}: known: best, latest, {known}"
         )
@@ -149,7 +149,7 @@ def find(directory: Path, step: str | int) -> int:
             return candidate
     raise UserError(
         f"checkpoint {directory / str(candidates[0])} is damaged ({reason}): "
-        f"try another step of {', '.join(map(str, steps))}"
+        f"try another step of {', '.join(map(str, there))}"
     )
 
 
@@ -178,7 +178,7 @@ def damage(folder: Path) -> str | None:
 
 def _set_damaged_aside(directory: Path, announce: Announce) -> None:
     """Rename what is not whole: nothing of it is lost, and Orbax does not stumble over it."""
-    for step in _steps(directory):
+    for step in steps(directory):
         folder = directory / str(step)
         reason = damage(folder)
         if reason is None:
@@ -189,7 +189,8 @@ def _set_damaged_aside(directory: Path, announce: Announce) -> None:
         announce(f"checkpoint of step {step} is damaged ({reason}): set aside as {aside}")
 
 
-def _steps(directory: Path) -> list[int]:
+def steps(directory: Path) -> list[int]:
+    """The steps that have a folder, damaged ones too."""
     if not directory.is_dir():
         return []
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())

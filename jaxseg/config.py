@@ -1,9 +1,10 @@
 """A run's config: read from a file and flags, kept in the run's folder, compared on a resume."""
 
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,36 @@ def define_flag(values: flags.FlagValues) -> None:
     config_flags.DEFINE_config_file("config", None, "a file of configs/", flag_values=values)
 
 
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of `argv` but `--config.KEY=VALUE`, and those."""
+    given = _joined(argv)
+    changes = [word for word in given if re.match(r"--?config\.", word)]
+    return [word for word in given if word not in changes], changes
+
+
+def override(config: ConfigDict, command: str, changes: Sequence[str]) -> ConfigDict:
+    """`config` with the values of `--config.KEY=VALUE` words; raises UserError on unknown keys."""
+    values: Any = flags.FlagValues()
+    with _explained(values, command, changes):
+        config_flags.DEFINE_config_dict("config", config, flag_values=values)
+        values(sys.argv)
+    return values["config"].value
+
+
 def parse_flags(values: Any, command: str, argv: Sequence[str]) -> list[str]:
     """Parse `argv` into `values`; returns what is not a flag. Wrong flags raise UserError."""
     given = _joined(argv)
     _check_config_file(given)
-    old, sys.argv = sys.argv, ["jaxseg", *given]  # config_flags looks for its overrides there
-    try:
+    with _explained(values, command, given):
         return values(sys.argv)[1:]
+
+
+@contextlib.contextmanager
+def _explained(values: Any, command: str, given: Sequence[str]) -> Iterator[None]:
+    """With `given` in sys.argv, where config_flags looks for its overrides; errors are one line."""
+    old, sys.argv = sys.argv, ["jaxseg", *given]
+    try:
+        yield
     except flags.UnrecognizedFlagError as error:
         known = [f"--{name}" for name in values if name != "config"]
         hint = suggest(f"--{error.flagname}", [*known, "--config", "--config.KEY"])
@@ -115,6 +139,7 @@ AT_LEAST = {
 LENGTHS = {
     "dataset.mean": 3,
     "dataset.std": 3,
+    "eval.canvas": 2,
     "optimizer.betas": 2,
 }
 

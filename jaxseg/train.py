@@ -15,9 +15,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, experiment, predict
+from jaxseg import checkpoint, data, experiment, predict, tiles
 from jaxseg import config as configs
-from jaxseg.data import pipeline, transforms
+from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Source
 from jaxseg.errors import NonFiniteLossError, UserError
 from jaxseg.evaluators import miou
@@ -25,6 +25,7 @@ from jaxseg.experiment import Experiment
 from jaxseg.metrics import table
 from jaxseg.parallel import check_batch_size
 from jaxseg.state import TrainState
+from jaxseg.weights import initial
 from jaxseg.writers import MetricWriter, Progress
 
 
@@ -57,22 +58,27 @@ def train_and_evaluate(
             "of both: change config.dataset.train_split and val_split"
         )
     classes = train_source.classes
+    weigh = borders.weigher(config.loss, classes)
     run = experiment.build(config, classes, announce=lambda text: progress.say(text))
     check_batch_size("config.batch_size", config.batch_size, run.parallel.num_devices)
-    configs.store(config, workdir, allow_change=allow_config_change)
 
-    # The state: continued if there is a checkpoint, else fresh.
-    print(f"initialising {config.model.name} ...", flush=True)
+    # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
+    # source of weights shows.
+    begin = functools.partial(initial.create, run, config, train_source)
+    fresh = None if checkpoint.steps(workdir / "checkpoints") else begin()
+    configs.store(config, workdir, allow_change=allow_config_change)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )
     start, evaluated = 0, False
     if (last := checkpoints.latest_step()) is None:
-        state = run.init_state()
+        state = fresh or begin()
     else:
         like = jax.eval_shape(run.init_state)
         state, meta = checkpoint.load(workdir / "checkpoints", last, like)
         start, evaluated = int(meta["step"]), bool(meta["evaluated"])
+        if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
+            state = initial.measure_norms(run, config, state, train_source)
     state = run.parallel.replicate(state)
     progress = Progress(start=start, total=config.total_steps, batch_size=config.batch_size)
     writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated)
@@ -94,6 +100,8 @@ def train_and_evaluate(
         mean=config.dataset.mean,
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
+        weigh=weigh,
+        context=tiles.context(run.model),
     )
     with contextlib.ExitStack() as closing:
         # Closed last to first: no signal cuts the writing of the last checkpoint short.
@@ -121,7 +129,7 @@ def train_and_evaluate(
                 finished = at_end
                 break
             batch = next(batches)
-            arrays = run.parallel.place({"image": batch.image, "label": batch.label})
+            arrays = run.parallel.place(batch.for_training())
             # The first step compiles, which is no measure of speed.
             with progress.pause() if step == start else contextlib.nullcontext():
                 state, numbers = run.train_step(state, arrays)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def workdir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("argv", [[], ["train"], ["evaluate"], ["predict"], ["data"]])
+@pytest.mark.parametrize("argv", [[], ["train"], ["evaluate"], ["predict"], ["data"], ["weights"]])
 def test_help_is_instant_and_shows_an_example(argv):
     command = [sys.executable, "-m", "jaxseg.cli", *argv, "--help"]
     times = []
@@ -56,6 +57,35 @@ def test_evaluate_writes_what_it_prints(workdir, capsys):
     code, out, _ = jaxseg(capsys, "evaluate", "--workdir", workdir, "--split", "train")
     assert code == 0
     assert json.loads((workdir / "eval/train.json").read_text())["examples"] == 16
+
+
+def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, capsys, tmp_path):
+    argv = ["--workdir", workdir, "--config.eval.size_multiple=64", "--config.eval.batch_size", 5]
+    code, out, _ = jaxseg(capsys, "evaluate", *argv)
+    assert code == 0
+    assert "images 8x64x64x3" in out  # five, and three to fill eight devices
+    changes = json.loads((workdir / "eval/val.json").read_text())["changes"]
+    assert changes == ["--config.eval.size_multiple=64", "--config.eval.batch_size=5"]
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    argv = ["--out", tmp_path / "out", "--config.eval.size_multiple=50", tmp_path / "photo.png"]
+    code, out, _ = jaxseg(capsys, "predict", "--workdir", workdir, *argv)
+    assert code == 0
+    assert "images 1x50x50x3" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("eval.size_multipel=64", "the config has no key 'eval.size_multipel'"),
+        ("eval.size_multiple=0", "config.eval.size_multiple is 0, expected at least 1"),
+        ("model.width=8", "does not fit this config's model"),
+    ],
+)
+def test_values_that_a_run_cannot_take(workdir, capsys, change, message):
+    code, _, err = jaxseg(capsys, "evaluate", "--workdir", workdir, f"--config.{change}")
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_evaluate_repeats_the_number_of_training(workdir, capsys):
@@ -154,6 +184,18 @@ MISTAKES = {
     ),
     "no source": (["data", "prepare", "camvid"], "data prepare needs --source"),
     "source": (["data", "prepare", "camvid", "--source", "{tmp}/x"], "no such folder"),
+    "weights action": (["weights", "inspct"], "expected inspect or convert, got 'inspct'"),
+    "no weights": (["weights", "inspect"], "weights inspect: expected one SOURCE, got none"),
+    "weights file": (["weights", "inspect", "{tmp}/x.pth"], "no weights '{tmp}/x.pth': expected a"),
+    "weights folder": (["weights", "inspect", "{tmp}"], "{tmp} is not a run"),
+    "weights config": (
+        ["weights", "convert", "x.pth", "--workdir", "{tmp}/a"],
+        "weights convert needs --config",
+    ),
+    "init_from": (
+        ["train", *QUICK, "--workdir", "{tmp}/a", "--config.init_from={tmp}/x.pth"],
+        "no weights '{tmp}/x.pth': expected a file, the folder of a run",
+    ),
 }
 
 
@@ -166,6 +208,63 @@ def test_a_mistake_gets_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     assert err.startswith("jaxseg: error: ")
     assert message.replace("{tmp}", str(tmp_path)) in err
     assert err.count("\n") == 1
+
+
+def test_weights_inspect_shows_every_entry_and_what_it_is(tmp_path, capsys):
+    blocks = {f"layer{s}.{b}.conv{i}" for s in range(1, 5) for b in (0, 1) for i in (1, 2)}
+    names = [f"{name}.weight" for name in ("conv1", "fc", "queer.layer", *sorted(blocks))]
+    entries: Any = {name: np.ones((2, 3, 1, 1), np.float32) for name in names}
+    entries["bn1.num_batches_tracked"] = np.array(1)
+    np.savez(tmp_path / "w.npz", **entries)
+    code, out, _ = jaxseg(capsys, "weights", "inspect", tmp_path / "w.npz")
+    assert code == 0
+    assert "resnet18" in out
+    assert "classifier,backbone=resnet18" in out
+    assert '--config.dataset.mean="(123.675,116.28,103.53)"' in out
+    table = out.partition("\n\n")[2].splitlines()
+    rows = {row.split()[0]: row.split(maxsplit=3)[1:] for row in table}
+    assert rows["conv1.weight"] == ["2x3x1x1", "float32", "params/encoder/stem_conv/kernel"]
+    assert rows["queer.layer.weight"][2] == "(not recognised)"
+    assert rows["bn1.num_batches_tracked"] == ["-", "int64", "(not used)"]
+
+
+def test_weights_of_no_known_family_are_shown_and_refused(tmp_path, capsys):
+    np.savez(tmp_path / "w.npz", my_layer=np.ones(3))
+    code, out, err = jaxseg(capsys, "weights", "inspect", tmp_path / "w.npz")
+    assert code == 2
+    assert "my_layer  3      float32  (not recognised)" in out
+    assert "of no known family, such as my_layer; known: TF-Slim, Keras" in err
+    assert err.count("\n") == 1
+
+
+def test_weights_convert_makes_a_run_of_a_source(workdir, tmp_path, capsys):
+    """It predicts as the source does; and no run is overwritten."""
+    overrides = [
+        "--config.dataset.image_size=(32, 32)",
+        "--config.augment.crop_size=(32, 32)",
+        "--config.eval.batch_size=8",
+        "--config.dataset.val_examples=5",
+    ]
+    convert = ["weights", "convert", f"{workdir}@4", *QUICK, *overrides, "--workdir"]
+    code, out, err = jaxseg(capsys, *convert, tmp_path / "run")
+    assert code == 0, err
+    assert "entries imported" in out
+    code, out, _ = jaxseg(capsys, "evaluate", "--workdir", tmp_path / "run")
+    assert code == 0
+    jaxseg(capsys, "evaluate", "--workdir", workdir, "--step", 4)
+    scores = [json.loads((d / "eval/val.json").read_text()) for d in (tmp_path / "run", workdir)]
+    assert scores[0]["confusion"] == scores[1]["confusion"]
+    code, _, err = jaxseg(capsys, *convert, tmp_path / "run")
+    assert code == 2
+    assert "holds a run already" in err
+
+
+def test_output_may_be_cut_by_who_reads_it(workdir):
+    """`jaxseg weights inspect ... | head` is no error."""
+    command = f"{sys.executable} -m jaxseg.cli weights inspect {workdir} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "unet of" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_broken_image_is_named(workdir, tmp_path, capsys):

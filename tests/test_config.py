@@ -35,13 +35,22 @@ def test_every_config_file_says_its_claim_and_loads_with_every_model(name):
         assert set(config.model) == {"name", *models.options(model)}
 
 
+def test_a_valid_unet_trains_on_isbi_as_published():
+    config = parse("--config=configs/isbi_em.py:unet,padding=valid,batch_norm=false")
+    assert (config.batch_size, config.optimizer.momentum) == (1, 0.99)
+    assert tuple(config.augment.crop_size) == (572, 572)
+    assert (config.augment.elastic, config.augment.elastic_grid) == (10.0, 3)
+    assert (config.loss.border_weight, config.loss.border_sigma) == (10.0, 5.0)
+    assert parse("--config=configs/isbi_em.py:unet").loss.border_weight == 0
+
+
 def test_the_argument_sets_the_models_own_options():
     config = parse(
         "--config=configs/camvid.py:deeplabv3plus,backbone=resnet18,atrous_rates=(3,6,9)"
     )
     assert config.model.backbone == "resnet18"
     assert tuple(config.model.atrous_rates) == (3, 6, 9)
-    config = parse("--config", "configs/camvid.py:unet,dropout=1")
+    config = parse("--config", "configs/camvid.py:fcn,dropout=1")
     assert config.model.dropout == 1.0
     assert isinstance(config.model.dropout, float)
 
@@ -102,7 +111,7 @@ def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
     [
         ("eval.batch_size", 0), ("eval.size_multiple", 0), ("log_every", 0), ("batch_size", 0),
         ("checkpoint.keep", 1), ("dataset.mean", (1.0,)), ("optimizer.betas", (0.9,)),
-        ("ema_decay", 1.0),
+        ("eval.canvas", (513,)), ("ema_decay", 1.0),
     ],
 )  # fmt: skip
 def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):

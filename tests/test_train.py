@@ -147,8 +147,8 @@ def test_a_mistake_leaves_no_trace_in_the_workdir(tiny_config, tmp_path, one_dev
 @pytest.mark.parametrize(
     "model",
     [
-        "fcn,width=4,fc_width=16",  # no batch norm: no statistics to save
-        "deeplabv3plus,backbone=resnet18,width=4,aspp_channels=8,decoder_channels=8,aux_head=true",
+        "fcn,width_multiplier=0.0625,fc_width=16",  # no batch norm: no statistics to save
+        "deeplabv3plus,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,decoder_channels=8,aux_head=true",
     ],
 )
 def test_every_model_trains_saves_and_continues(tiny_config, tmp_path, one_device, model):
@@ -182,6 +182,45 @@ def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
         train.train_and_evaluate(tiny_config, tmp_path)
     with pytest.raises(UserError, match="no checkpoint"):
         checkpoint.find(tmp_path / "checkpoints", "latest")
+
+
+def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
+    tiny_config, tmp_path, one_device, monkeypatch
+):
+    """This U-Net leaves out 8 pixels on every side: the whole image of 32x32 fits in between."""
+    tiny_config.model = common.model_config("unet,width=4,depth=1,padding=valid")
+    tiny_config.augment.crop_size = (48, 48)
+    tiny_config.augment.flip = False
+
+    class SeenError(Exception):
+        pass
+
+    build = experiment.build
+
+    def with_look(*args, **options):
+        def step(state, batch):
+            raise SeenError({key: np.asarray(value) for key, value in batch.items()})
+
+        return dataclasses.replace(build(*args, **options), train_step=step)
+
+    monkeypatch.setattr(experiment, "build", with_look)
+    seen = {}
+    for weight in (0.0, 10.0):
+        tiny_config.loss.border_weight = weight
+        with pytest.raises(SeenError) as caught:
+            train.train_and_evaluate(tiny_config, tmp_path / str(weight))
+        seen[weight] = caught.value.args[0]
+    assert set(seen[0.0]) == {"image", "label"}
+    np.testing.assert_array_equal(seen[10.0]["label"], seen[0.0]["label"])
+    context = np.ones((48, 48), bool)
+    context[8:-8, 8:-8] = False
+    assert (seen[0.0]["label"][:, context] == 255).all()
+    inner = seen[0.0]["image"][0, 8:-8, 8:-8]
+    mirrored = np.pad(inner, ((8, 8), (8, 8), (0, 0)), "reflect")
+    np.testing.assert_array_equal(seen[0.0]["image"][0], mirrored)
+    # between the shapes there are gaps, of void and background
+    assert 1 < seen[10.0]["weight"].max() <= 10
+    assert (seen[10.0]["weight"][np.isin(seen[10.0]["label"], (1, 2, 3, 4))] == 0).all()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_device):

@@ -1,0 +1,5 @@
+import sys
+
+from jaxseg.cli import main
+
+sys.exit(main())

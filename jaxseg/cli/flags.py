@@ -1,0 +1,70 @@
+"""Flags of a command: defined, parsed into values, and asked for."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from jaxseg.errors import UserError
+
+
+def define(*, config: bool = False) -> Any:
+    from absl import flags
+
+    values = flags.FlagValues()
+    if config:
+        from jaxseg.config import define_flag
+
+        define_flag(values)
+    return values
+
+
+def string(values: Any, *names: str, **defaults: str) -> None:
+    from absl import flags
+
+    for name in (*names, *defaults):
+        flags.DEFINE_string(name, defaults.get(name), "", flag_values=values)
+
+
+def boolean(values: Any, *names: str) -> None:
+    from absl import flags
+
+    for name in names:
+        flags.DEFINE_boolean(name, False, "", flag_values=values)
+
+
+def parse(values: Any, command: str, argv: Sequence[str]) -> list[str]:
+    from jaxseg.config import parse_flags
+
+    return parse_flags(values, command, argv)
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    from jaxseg.config import split_overrides
+
+    return split_overrides(argv)
+
+
+def parse_config(values: Any, command: str, argv: Sequence[str]) -> Any:
+    """The locked config of `--config`, with its overrides."""
+    no_rest(command, parse(values, command, argv))
+    return required(values, command, "config")
+
+
+def required(values: Any, command: str, name: str) -> Any:
+    value = values[name].value
+    if not value:
+        raise UserError(f"{command} needs --{name}; `jaxseg {command} --help` shows an example")
+    return value
+
+
+def no_rest(command: str, rest: Sequence[str]) -> None:
+    if rest:
+        raise UserError(f"{command} takes flags only, got {' '.join(rest)}: did you forget `--`?")
+
+
+def quiet() -> None:
+    """Libraries' chatter off; what matters to a person, jaxseg says itself."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)

@@ -1,0 +1,127 @@
+"""`jaxseg train`, `evaluate` and `predict`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxseg.cli import flags
+from jaxseg.cli.data import split_of
+
+
+def train(argv: Sequence[str]) -> None:
+    """Train a model, evaluating when due, and continue by itself from the last checkpoint.
+
+    jaxseg train --config FILE[:MODEL[,KEY=VALUE...]] --workdir DIR [--config.KEY=VALUE ...]
+
+      --config FILE[:ARG]      a file of configs/; ARG is a model of jaxseg/models and its options
+      --config.KEY=VALUE       change one value, for example --config.schedule.learning_rate=0.02
+      --workdir DIR            where everything goes: config.json, metrics.jsonl, tensorboard/,
+                               checkpoints/, eval/, predictions/
+      --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
+      --allow_config_change    continue a run although its config differs
+      --print_config           print every key and value, and stop
+
+    Example:
+      jaxseg train --config configs/camvid.py:deeplabv3plus,backbone=resnet50 --workdir runs/camvid
+    """
+    values = flags.define(config=True)
+    flags.string(values, "workdir", "data_dir")
+    flags.boolean(values, "allow_config_change", "print_config")
+    config = flags.parse_config(values, "train", argv)
+    if values["print_config"].value:
+        print(config)
+        return
+    workdir = flags.required(values, "train", "workdir")
+    if values["data_dir"].value:
+        config.dataset.data_dir = values["data_dir"].value
+    flags.quiet()
+    from jaxseg.train import train_and_evaluate
+
+    train_and_evaluate(
+        config, Path(workdir), allow_config_change=values["allow_config_change"].value
+    )
+
+
+def evaluate(argv: Sequence[str]) -> None:
+    """Score a run on a split and write eval/SPLIT.json.
+
+    jaxseg evaluate --workdir DIR [--split val] [--step best|latest|N] [--config.KEY=VALUE ...]
+
+      --workdir DIR            a folder that `jaxseg train` made
+      --split SPLIT            val (default), train, or any TFDS split such as test
+      --step STEP              best (by validation mIoU, the default), latest or a number
+      --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
+      --config.KEY=VALUE       evaluate with another value than the run's; eval/SPLIT.json says so
+
+    Example:
+      jaxseg evaluate --workdir runs/voc --split val --config.model.output_stride=8
+    """
+    values = flags.define()
+    flags.string(values, "workdir", "data_dir", split="val", step="best")
+    argv, changes = flags.split_overrides(argv)
+    flags.no_rest("evaluate", flags.parse(values, "evaluate", argv))
+    workdir = Path(flags.required(values, "evaluate", "workdir"))
+    run, config, state, _ = _open_run(workdir, values["step"].value, "evaluate", changes)
+    if values["data_dir"].value:
+        config.dataset.data_dir = values["data_dir"].value
+    from jaxseg import data
+    from jaxseg.evaluators import miou
+    from jaxseg.metrics import table
+
+    split = values["split"].value
+    data.resolve(config.dataset)
+    source = data.load(config.dataset, split_of(config, split))
+    result = miou.evaluate(run, config, state, source)
+    step = int(state.step)
+    path = miou.write_scores({**result, "changes": changes}, split, step, workdir)
+    print(f"{workdir}, step {step}, {split}: {result['examples']} images")
+    print(table(result))
+    print(f"written: {path}")
+
+
+def predict(argv: Sequence[str]) -> None:
+    """Label every pixel of your own images, of any size and kind.
+
+    jaxseg predict --workdir DIR --out OUT [--step best|latest|N] [--config.KEY=VALUE ...] PATH...
+
+      --workdir DIR            a folder that `jaxseg train` made
+      --out OUT                gets NAME.png (class indices, with a palette) and NAME_overlay.png
+      --step STEP              best (by validation mIoU, the default), latest or a number
+      --config.KEY=VALUE       predict with another value than the run's
+      PATH...                  images, or folders of images
+
+    Example:
+      jaxseg predict --workdir runs/quickstart --out out photo.jpg folder/
+    """
+    values = flags.define()
+    flags.string(values, "workdir", "out", step="best")
+    argv, changes = flags.split_overrides(argv)
+    paths = flags.parse(values, "predict", argv)
+    workdir = Path(flags.required(values, "predict", "workdir"))
+    out = Path(flags.required(values, "predict", "out"))
+    from jaxseg import predict as prediction
+
+    files = prediction.find_images(paths, out)
+    run, config, state, classes = _open_run(workdir, values["step"].value, "predict", changes)
+    prediction.predict_files(run, config, state, classes, files, out)
+    print(f"{len(files)} images: masks and overlays in {out}")
+
+
+def _open_run(workdir: Path, step: str, command: str, changes: Sequence[str]) -> Any:
+    """What evaluation and prediction need of a run: its steps, config, state and classes."""
+    from jaxseg import config as configs
+
+    config = configs.override(configs.load(workdir), command, changes)
+    configs.check(config)
+    flags.quiet()
+    import jax
+
+    from jaxseg import checkpoint, experiment
+    from jaxseg.data.source import Classes
+
+    folder = workdir / "checkpoints"
+    number = checkpoint.find(folder, step)
+    classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
+    run = experiment.build(config, classes, announce=print)
+    state, _ = checkpoint.load(folder, number, like=jax.eval_shape(run.init_state))
+    return run, config, run.parallel.replicate(state), classes

@@ -1,0 +1,96 @@
+"""`jaxseg weights`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxseg.cli import flags
+from jaxseg.errors import UserError
+
+
+def weights(argv: Sequence[str]) -> None:
+    """Look into other people's weights, and make a run of them.
+
+    jaxseg weights inspect SOURCE
+    jaxseg weights convert SOURCE --config FILE[:ARG] --workdir DIR [--config.KEY=VALUE ...]
+
+      inspect   print what SOURCE is, the model and flags it needs, and every entry with our name
+      convert   write a run to DIR, as if trained for 0 steps: for `jaxseg predict` and `evaluate`.
+                To train from SOURCE, rather use: jaxseg train --config.init_from=SOURCE
+      SOURCE    a file (safetensors, .npz, Keras .h5 or .keras, PyTorch .pth), the folder of a run
+                (DIR, DIR@STEP, DIR@latest), or hf://ORG/NAME[@REVISION][/FILE] on the hub
+      --data_dir DIR           where prepared data sets live; their class names go into the run
+
+    Example:
+      jaxseg weights inspect hf://timm/resnet50.tv_in1k
+    """
+    actions = {"inspect": _inspect, "convert": _convert}
+    if not argv or argv[0] not in actions:
+        given = repr(argv[0]) if argv else "nothing"
+        raise UserError(f"jaxseg weights: expected inspect or convert, got {given}")
+    actions[argv[0]](argv[1:])
+
+
+def _source(command: str, words: Sequence[str]) -> str:
+    if len(words) != 1:
+        raise UserError(f"{command}: expected one SOURCE, got {' '.join(words) or 'none'}")
+    return words[0]
+
+
+def _inspect(argv: Sequence[str]) -> None:
+    source = _source("weights inspect", flags.parse(flags.define(), "weights inspect", argv))
+    flags.quiet()
+    from jaxseg.weights import inspect
+
+    for line in inspect.describe(source):
+        print(line)
+
+
+def _convert(argv: Sequence[str]) -> None:
+    values = flags.define(config=True)
+    flags.string(values, "workdir", "data_dir")
+    source = _source("weights convert", flags.parse(values, "weights convert", argv))
+    config = flags.required(values, "weights convert", "config")
+    workdir = Path(flags.required(values, "weights convert", "workdir"))
+    if values["data_dir"].value:
+        config.dataset.data_dir = values["data_dir"].value
+    config.init_from = source
+    flags.quiet()
+    from jaxseg import checkpoint, experiment
+    from jaxseg import config as configs
+    from jaxseg import weights as imports
+    from jaxseg.weights import initial
+
+    if checkpoint.steps(workdir / "checkpoints"):
+        raise UserError(f"--workdir {workdir} holds a run already: choose another")
+    configs.check(config)
+    classes = _classes(config)
+    run = experiment.build(config, classes, announce=print)
+    imported = imports.load(source)
+    state, report = initial.with_weights(run, config, imported)
+    print(report)
+    configs.store(config, workdir, allow_change=False)
+    checkpoints = checkpoint.Checkpoints(
+        workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
+    )
+    meta = {"step": 0, "config": config.to_dict(), "classes": classes.to_dict()}
+    checkpoints.save(state, {**meta, "evaluated": False, "folded": imported.folded}, miou=None)
+    checkpoints.close()
+    print(f"written: {workdir}")
+    print(f"next:    jaxseg predict --workdir {workdir} --out masks IMAGE_OR_FOLDER ...")
+
+
+def _classes(config: Any) -> Any:
+    """Of the config's data set, prepared on this machine or not."""
+    from jaxseg import data
+    from jaxseg.data import preparation
+
+    try:
+        data.resolve(config.dataset)
+        return data.load(config.dataset, config.dataset.train_split).classes
+    except UserError:
+        builder = getattr(preparation.module(config.dataset.name), "Builder", None)
+        classes = getattr(builder, "CLASSES", None)
+        if classes is None:
+            raise
+        return classes

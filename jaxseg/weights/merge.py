@@ -1,0 +1,196 @@
+"""Foreign weights into a model: a map over its fresh variables that accounts for every entry.
+
+Whatever the model lacks, the file lacks, or has another shape is named in one error. Excused are
+only these, and the report says each:
+
+- A classifier begins any model: what the model has besides stays fresh, and what it has no place
+  for (the classifier's own head) is not used.
+- A head (`Imported.head`) for another number of classes stays fresh.
+- The first convolution's three input channels are summed into one, or repeated to N (timm's rule).
+- What the patterns of `config.init_fresh` and `config.init_unused` name.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from jaxseg.errors import UserError
+from jaxseg.weights.imported import Imported, flatten, unflatten
+
+_SHOWN = 10  # names of a kind in an error
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of every entry, for people."""
+
+    family: str
+    imported: int  # entries of the model
+    fresh: tuple[str, ...]  # top-level names of the model, or paths where only a part is fresh
+    unused: tuple[str, ...]  # foreign names
+    notes: tuple[str, ...]  # what was made to fit, and what differs
+
+    def __str__(self) -> str:
+        parts = [f"{self.family}: {self.imported} entries imported", *self.notes]
+        if self.fresh:
+            parts.append(f"fresh: {', '.join(self.fresh)}")
+        if self.unused:
+            parts.append(f"not used: {_some(self.unused, 5)}")
+        return "; ".join(parts)
+
+
+def merge(
+    variables: Mapping[str, Any],
+    imported: Imported,
+    *,
+    model: str,
+    fresh: Sequence[str] = (),
+    unused: Sequence[str] = (),
+) -> tuple[dict[str, Any], Report]:
+    """Replace the fresh values in `variables` (params, batch_stats) by imported ones.
+
+    Args:
+      variables: of the model, as its init made them.
+      imported: the weights.
+      model: the model's name in jaxseg/models.
+      fresh: shell patterns of entries or layers that stay as they are ("score_pool4*").
+      unused: shell patterns of imported entries that are left out.
+
+    Raises:
+      UserError: entries are missing, left over or misshapen, or a pattern matches nothing.
+    """
+    target = flatten(variables)
+    source = dict(imported.variables)
+    dropped = _pick(source, unused, "unused", imported.family)
+    stay_fresh = _pick(target, fresh, "fresh", model)
+    if imported.model == "classifier" and model != "classifier":
+        dropped |= {p for p in source if _top(p) in imported.head or _foreign_top(p, target)}
+    if imported.model == "classifier":
+        tops = {_top(path) for path in source.keys() - dropped}
+        stay_fresh |= {path for path in target if _top(path) not in tops}
+    notes = _other_classes(target, source, imported, stay_fresh)
+    dropped |= stay_fresh & source.keys()
+
+    wanted = target.keys() - stay_fresh
+    for path in sorted(wanted & source.keys() - dropped):
+        if (adapted := _adapt_input(source[path], np.shape(target[path]))) is not None:
+            notes.append(f"{path} adapted from 3 to {adapted.shape[2]} input channels")
+            source[path] = adapted
+    _check(target, source, wanted, source.keys() - dropped, imported, model)
+
+    names = imported.source_names
+    merged = {p: source[p].astype(target[p].dtype) if p in wanted else target[p] for p in target}
+    report = Report(
+        family=imported.family,
+        imported=len(wanted),
+        fresh=tuple(_summary(stay_fresh, target)),
+        # one foreign entry can be several of ours
+        unused=tuple(
+            dict.fromkeys([*(names.get(p, p) for p in sorted(dropped)), *imported.unused])
+        ),
+        notes=tuple(notes),
+    )
+    return unflatten(merged), report
+
+
+def _pick(entries: Iterable[str], patterns: Sequence[str], key: str, owner: str) -> set[str]:
+    """The paths that a pattern matches as a whole, or in their first parts."""
+    entries, found = list(entries), set()
+    for pattern in patterns:
+        matches = {p for p in entries if any(fnmatchcase(x, pattern) for x in _prefixes(p))}
+        if not matches:
+            known = ", ".join(sorted({_top(path) for path in entries}))
+            raise UserError(
+                f"config.init_{key}: {pattern!r} matches no entry of {owner}; it has: {known}"
+            )
+        found |= matches
+    return found
+
+
+def _prefixes(path: str) -> list[str]:
+    """Of params/aspp/project/kernel: aspp, aspp/project, aspp/project/kernel."""
+    parts = path.split("/")[1:]
+    return ["/".join(parts[:i]) for i in range(1, len(parts) + 1)]
+
+
+def _top(path: str) -> str:
+    return path.split("/")[1]
+
+
+def _foreign_top(path: str, target: Iterable[str]) -> bool:
+    """Whether an entry lies outside the encoder in a part that the model does not have."""
+    return _top(path) != "encoder" and _top(path) not in {_top(other) for other in target}
+
+
+def _other_classes(
+    target: Mapping[str, Any], source: Mapping[str, np.ndarray], imported: Imported, fresh: set[str]
+) -> list[str]:
+    """Add to `fresh` the heads whose shapes differ in their last axis, and say which."""
+    notes = []
+    for head in imported.head:
+        both = [p for p in target if _top(p) == head and p in source and p not in fresh]
+        shapes = [(source[p].shape, np.shape(target[p])) for p in both]
+        if all(a[:-1] == b[:-1] for a, b in shapes) and any(a != b for a, b in shapes):
+            fresh |= set(both)
+            (theirs, ours) = next((a[-1], b[-1]) for a, b in shapes if a != b)
+            notes.append(f"{head} re-initialised: {theirs} classes there, {ours} here")
+    return notes
+
+
+def _adapt_input(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A kernel [k, k, 3, o] for another number of input channels; None if that is not the case.
+
+    One: their sum, as for a grey image in all three. N: repeated in turn, and scaled by 3 / N so
+    that outputs keep their size.
+    """
+    is_first = kernel.ndim == 4 and kernel.shape[2] == 3 and len(shape) == 4 and shape[2] != 3
+    if not is_first or (*kernel.shape[:2], kernel.shape[3]) != (*shape[:2], shape[3]):
+        return None
+    if shape[2] == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel[:, :, np.arange(shape[2]) % 3] * (3 / shape[2])
+
+
+def _check(
+    target: Mapping[str, Any],
+    source: Mapping[str, np.ndarray],
+    wanted: Iterable[str],
+    given: Iterable[str],
+    imported: Imported,
+    model: str,
+) -> None:
+    """Raise UserError unless the entries wanted and given are the same and have the same shapes."""
+    wanted, given = set(wanted), set(given)
+    misshapen = [
+        f"{p} is {_size(source[p])} there and {_size(target[p])} in the model"
+        for p in sorted(wanted & given)
+        if source[p].shape != np.shape(target[p])
+    ]
+    names = imported.source_names
+    left_over = [f"{names[p]} ({p})" if p in names else p for p in sorted(given - wanted)]
+    kinds = {"missing": sorted(wanted - given), "left over": left_over, "misshapen": misshapen}
+    problems = [f"{kind}: {_some(found, _SHOWN)}" for kind, found in kinds.items() if found]
+    if problems:
+        raise UserError(
+            f"{imported.family} weights, which fit model {imported.model}, don't fit this config's "
+            f"{model}: {'; '.join(problems)}: change the model's options, or name what may stay "
+            "fresh in --config.init_fresh and what may be left out in --config.init_unused"
+        )
+
+
+def _size(array: Any) -> str:
+    return "x".join(map(str, np.shape(array))) or "a single number"
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    rest = f" and others, {len(names)} in all" if len(names) > count else ""
+    return ", ".join(names[:count]) + rest
+
+
+def _summary(paths: set[str], everything: Iterable[str]) -> list[str]:
+    """Top-level names whose entries are all in `paths`, and the other paths one by one."""
+    rest = {_top(path) for path in everything if path not in paths}
+    return sorted({path if _top(path) in rest else _top(path) for path in paths})

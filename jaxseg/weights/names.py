@@ -1,0 +1,96 @@
+"""Renaming entries: what the family modules share.
+
+A family gives rules for the names of layers; what is left of an entry's name says what it is of the
+layer, and so its layout. An entry that no rule knows gets a place in the encoder under its own
+name, which no model has: `merge` then names it as left over.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.weights.imported import Imported
+
+# A regular expression of a layer's whole foreign name, and our name: a template with \1, \2, ...,
+# or a function of the groups.
+Rule = tuple[str, str | Callable[..., str]]
+
+Entries = Mapping[str, np.ndarray]
+Variables = dict[str, np.ndarray]
+
+
+def rename(layer: str, rules: Sequence[Rule]) -> str | None:
+    """Our name of a layer, by the first rule that matches; None if none does."""
+    for pattern, ours in rules:
+        if match := re.fullmatch(pattern, layer):
+            return match.expand(ours) if isinstance(ours, str) else ours(*match.groups())
+    return None
+
+
+def prefixed(prefix: str, rules: Sequence[Rule]) -> list[Rule]:
+    """The rules for layers that lie within another: `prefix` is a regular expression too."""
+    return [(prefix + pattern, ours) for pattern, ours in rules]
+
+
+def depths(entries: Entries, block: str) -> tuple[int, ...]:
+    """How many blocks each stage has; `block` matches a name, its groups are stage and block."""
+    found = {match.groups() for name in entries if (match := re.match(block, name))}
+    stages = sorted({int(stage) for stage, _ in found})
+    return tuple(sum(int(stage) == s for stage, _ in found) for s in stages)
+
+
+def unknown(name: str) -> str:
+    """The path of an entry that no rule knows."""
+    return f"params/encoder/{name}"
+
+
+def from_torch(
+    entries: Entries, rules: Sequence[Rule], family: str, model: str = "classifier", **about: Any
+) -> Imported:
+    """A state_dict in our names and layouts; `about` are the other fields of `Imported`.
+
+    Kernels [o, i, k, k] become [k, k, i, o] (depthwise ones [c, 1, k, k] so become [k, k, 1, c]),
+    matrices [o, i] kernels [1, 1, i, o]. Counters of batches are not used.
+    """
+    variables, sources, unused = {}, {}, []
+    for name, value in entries.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "num_batches_tracked":
+            unused.append(name)
+            continue
+        ours = rename(layer, rules)
+        path = _torch_path(ours, kind, value.ndim) if ours else None
+        path = path or unknown(name)
+        variables[path] = _from_oihw(value) if path.endswith("/kernel") else value
+        sources[path] = name
+    return make(variables, sources, unused, family, model, **about)
+
+
+def _torch_path(layer: str, kind: str, dimensions: int) -> str | None:
+    if kind == "weight":
+        kind = "scale" if dimensions == 1 else "kernel"
+    if kind in ("kernel", "scale", "bias"):
+        return f"params/{layer}/{kind}"
+    statistic = {"running_mean": "mean", "running_var": "var"}.get(kind)
+    return f"batch_stats/{layer}/{statistic}" if statistic else None
+
+
+def _from_oihw(kernel: np.ndarray) -> np.ndarray:
+    if kernel.ndim == 2:
+        kernel = kernel[:, :, None, None]
+    return kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel
+
+
+def make(
+    variables: Variables,
+    sources: dict[str, str],
+    unused: Sequence[str],
+    family: str,
+    model: str,
+    **about: Any,
+) -> Imported:
+    """`Imported`, with the heads among `variables`."""
+    heads = tuple(h for h in ("logits", "aux_logits") if f"params/{h}/kernel" in variables)
+    return Imported(family, variables, sources, tuple(unused), model=model, head=heads, **about)

@@ -1,0 +1,180 @@
+"""PyTorch checkpoints (.pth, .pt, .bin) without PyTorch, and without running what is in them.
+
+A checkpoint is a pickle, and a pickle is a program. This reader knows the few objects that tensors
+are made of and refuses every other by name, so a file can build arrays and nothing else. It reads
+the zip format (since PyTorch 1.6, "torch/serialization.py") and the stream of pickles before it.
+"""
+
+import dataclasses
+import io
+import math
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+from jaxseg.errors import UserError
+
+LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # a pickle of PyTorch's magic number
+_LEGACY_PROTOCOL = 1001
+
+_STORAGES = {
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Storage:
+    """A flat array of the file, not read yet."""
+
+    key: str
+    dtype: np.dtype
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """A strided view of a storage; sizes are in elements."""
+
+    storage: _Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def _rebuild_tensor(storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> _Tensor:
+    return _Tensor(storage, int(offset), tuple(size), tuple(stride))
+
+
+def _rebuild_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
+    return tensor
+
+
+_ALLOWED = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    **{("torch", name): dtype for name, dtype in _STORAGES.items()},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, path: Path):
+        super().__init__(file, encoding="utf-8")
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED:
+            return _ALLOWED[module, name]
+        raise UserError(
+            f"{self._path} holds a Python object {module}.{name}, which is not loaded because it "
+            "could run any program: save the weights alone, torch.save(model.state_dict(), FILE)"
+        )
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        # ("storage", type, key, device, count), in the stream format a view of another one last
+        kind, dtype, key, _, count, *view = pid
+        if kind != "storage" or not isinstance(dtype, np.dtype) or any(view):
+            raise UserError(f"{self._path} holds a storage of an unknown kind")
+        return _Storage(str(key), dtype, int(count))
+
+
+def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
+    """The state_dict of an opened zip checkpoint."""
+    (root,) = [n.removesuffix("data.pkl") for n in archive.namelist() if n.endswith("/data.pkl")]
+    if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+        raise UserError(f"{path} was written on a big-endian machine, which is not supported")
+    content = _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), path).load()
+    return _state_dict(content, lambda storage: archive.read(f"{root}data/{storage.key}"), path)
+
+
+def read_legacy(path: Path) -> dict[str, np.ndarray]:
+    """The state_dict of a checkpoint in the format before the zip one."""
+    with path.open("rb") as file:
+        _Unpickler(file, path).load()  # the magic number
+        protocol = _Unpickler(file, path).load()
+        system = _Unpickler(file, path).load()
+        if protocol != _LEGACY_PROTOCOL or not system["little_endian"]:
+            raise UserError(f"{path} is of an unknown version of PyTorch's format")
+        unpickler = _Unpickler(file, path)
+        content = unpickler.load()
+        keys = _Unpickler(file, path).load()
+        storages = _storages(content)
+        data = {key: _read_storage(file, storages[key]) for key in keys}
+    return _state_dict(content, lambda storage: data[storage.key], path)
+
+
+def _storages(content: Any) -> dict[str, _Storage]:
+    """Every storage in a nest of containers, by its key."""
+    if isinstance(content, _Tensor):
+        return {content.storage.key: content.storage}
+    found = {}
+    inside = content.values() if isinstance(content, Mapping) else content
+    if isinstance(content, Mapping | list | tuple):
+        for value in inside:
+            found.update(_storages(value))
+    return found
+
+
+def _read_storage(file: BinaryIO, storage: _Storage) -> bytes:
+    count = int.from_bytes(file.read(8), "little")
+    if count != storage.count:
+        raise ValueError(f"a storage has {count} elements, expected {storage.count}")
+    return file.read(count * storage.dtype.itemsize)
+
+
+def _state_dict(
+    content: Any, read: Callable[[_Storage], bytes], path: Path
+) -> dict[str, np.ndarray]:
+    """The tensors by name, without what they were wrapped in.
+
+    That is a dictionary with the key "state_dict" or "model" beside the optimizer and such, and
+    the "module." that DataParallel puts before every name.
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected a state_dict")
+    tensors = {str(k): v for k, v in content.items() if isinstance(v, _Tensor)}
+    if not tensors:
+        keys = ", ".join(map(str, list(content)[:5]))
+        raise UserError(f"{path} holds no tensors by name, but: {keys or 'nothing'}")
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return {name: _array(name, tensor, read) for name, tensor in tensors.items()}
+
+
+def _array(name: str, tensor: _Tensor, read: Callable[[_Storage], bytes]) -> np.ndarray:
+    storage = tensor.storage
+    flat = np.frombuffer(read(storage), storage.dtype)
+    if len(flat) != storage.count:
+        raise ValueError(f"{name}: {len(flat)} elements, expected {storage.count}: it is cut short")
+    # as_strided trusts its numbers: what they reach must lie in the storage
+    steps = list(zip(tensor.size, tensor.stride, strict=True))
+    numbers = (tensor.offset, *tensor.size, *tensor.stride)
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError(f"{name} has a size or stride that is no whole number")
+    count = math.prod(tensor.size)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
+    if count > storage.count or (count and last >= storage.count):
+        raise ValueError(f"{name} of size {tensor.size} reaches past its storage")
+    strides = [stride * storage.dtype.itemsize for stride in tensor.stride]
+    view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.size, strides)
+    return np.array(view)  # a copy, contiguous in C's order

@@ -1,0 +1,60 @@
+"""The weights of a run of this project: "DIR" (its best checkpoint), "DIR@STEP" or "DIR@latest"."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxseg import checkpoint, experiment
+from jaxseg import config as configs
+from jaxseg.data.source import Classes
+from jaxseg.weights.imported import Colour, Imported, flatten
+
+# Options that change what the same weights compute, at the same names and shapes.
+_OPTIONS = ("backbone", "padding", "norm_epsilon", "corners", "rounding", "dilate_strided")
+# Layers whose last axis is the classes.
+_HEADS = ("logits", "aux_logits", "score_*", "up_to_*", "up_final")
+
+
+def split(source: str) -> tuple[Path, str]:
+    """The folder and the step of runs/a@300; without one, "best"."""
+    if Path(source).is_dir():
+        return Path(source), "best"
+    folder, separator, step = source.rpartition("@")
+    return (Path(folder), step) if separator else (Path(source), "best")
+
+
+def load(workdir: Path, step: str) -> Imported:
+    """What evaluation of a checkpoint uses: its moving averages if it has some.
+
+    Raises:
+      UserError: no run, no such checkpoint, or a damaged one.
+    """
+    config = configs.load(workdir)
+    folder = workdir / "checkpoints"
+    number = checkpoint.find(folder, step)
+    meta = checkpoint.load_meta(folder, number)
+    run = experiment.build(config, Classes.from_dict(meta["classes"]), announce=print)
+    state, _ = checkpoint.load(folder, number, like=jax.eval_shape(run.init_state))
+    flat = flatten(state.eval_variables)
+    variables = {path: np.asarray(value) for path, value in flat.items()}
+    tops = sorted({path.split("/")[1] for path in variables})
+    return Imported(
+        family=f"{config.model.name} of {workdir} at step {number}",
+        variables=variables,
+        source_names={},
+        unused=(),
+        options={key: config.model[key] for key in _OPTIONS if key in config.model},
+        model=config.model.name,
+        mean=_colour(config.dataset.mean),
+        std=_colour(config.dataset.std),
+        head=tuple(top for top in tops if any(fnmatchcase(top, p) for p in _HEADS)),
+        folded=bool(meta.get("folded", False)),
+    )
+
+
+def _colour(values: Sequence[float | int]) -> Colour:
+    red, green, blue = map(float, values)
+    return red, green, blue

@@ -1,0 +1,42 @@
+"""Full-size models with imported weights."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+
+@pytest.fixture(scope="session")
+def run_compiled():
+    """Call a function under jit. Each program runs once: unoptimized, it compiles twice as fast."""
+
+    def run(function, *args):
+        options: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
+        return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def network():
+    """The model that imported weights are for, without dropout, and its variables.
+
+    Nothing is initialised: an entry that the weights did not fill would be no array.
+    """
+
+    def make(imported):
+        from jaxseg import models
+        from jaxseg.weights.merge import merge
+
+        classes = imported.variables["params/logits/kernel"].shape[-1]
+        known = models.options(imported.model)
+        options = imported.options | ({"dropout": 0.0} if "dropout" in known else {})
+        model = models.build(imported.model, classes, dtype=jnp.float32, axis_name=None, **options)
+        images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+        shapes = jax.eval_shape(
+            lambda images: model.init(jax.random.key(0), images, train=False), images
+        )
+        variables, report = merge(shapes, imported, model=imported.model)
+        assert report.fresh == ()
+        return model, jax.tree.map(jnp.asarray, variables)
+
+    return make

@@ -1,0 +1,179 @@
+"""Every entry is accounted for: imported, excused and said so, or named in the error."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxseg.errors import UserError
+from jaxseg.weights.imported import Imported, flatten, unflatten
+from jaxseg.weights.merge import merge
+
+ENCODER = {
+    "params/encoder/stem_conv/kernel": (3, 3, 3, 4),
+    "params/encoder/stem_norm/scale": (4,),
+    "batch_stats/encoder/stem_norm/mean": (4,),
+}
+
+
+def head(name, inputs, classes):
+    return {
+        f"params/{name}/kernel": (1, 1, inputs, classes),
+        f"params/{name}/bias": (classes,),
+    }
+
+
+SEGMENTER = {**ENCODER, "params/aspp/kernel": (1, 1, 4, 8), **head("logits", 8, 21)}
+
+
+def variables(shapes):
+    return unflatten({path: np.zeros(shape, np.float32) for path, shape in shapes.items()})
+
+
+def imported(shapes, model="segmenter", **fields):
+    rng = np.random.default_rng(0)
+    arrays = {path: rng.normal(size=shape).astype(np.float32) for path, shape in shapes.items()}
+    names = {path: path.split("/", 1)[1].replace("/", ".") for path in shapes}
+    tops = {path.split("/")[1] for path in shapes}
+    heads = tuple(top for top in ("logits", "aux_logits") if top in tops)
+    return Imported("theirs", arrays, names, ("counter",), {}, model=model, head=heads, **fields)
+
+
+def assert_taken(merged, source, paths):
+    """Exactly `paths` are the source's; all others are still zero."""
+    merged = flatten(merged)
+    for path, value in merged.items():
+        expected = source.variables[path] if path in paths else np.zeros_like(value)
+        np.testing.assert_array_equal(value, expected, err_msg=path)
+
+
+def test_all_entries_go_where_they_belong():
+    source = imported(SEGMENTER)
+    merged, report = merge(variables(SEGMENTER), source, model="segmenter")
+    assert_taken(merged, source, SEGMENTER)
+    assert report.imported == len(SEGMENTER)
+    assert str(report) == "theirs: 6 entries imported; not used: counter"
+
+
+def without(shapes, name):
+    return {path: shape for path, shape in shapes.items() if name not in path}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (without(SEGMENTER, "stem_norm/scale"), "missing: params/encoder/stem_norm/scale"),
+        (without(SEGMENTER, "batch_stats"), "missing: batch_stats/encoder/stem_norm/mean"),
+        (
+            {**SEGMENTER, "params/encoder/conv9/kernel": (1,)},
+            "left over: encoder.conv9.kernel (params/encoder/conv9/kernel)",
+        ),
+        (
+            {**SEGMENTER, "params/aspp/kernel": (1, 1, 4, 9)},
+            "misshapen: params/aspp/kernel is 1x1x4x9 there and 1x1x4x8 in the model",
+        ),
+        (without(SEGMENTER, "aspp"), "missing: params/aspp/kernel"),  # it is no classifier's
+        ({**SEGMENTER, **head("logits", 9, 21)}, "misshapen: params/logits/kernel is 1x1x9x21"),
+    ],
+)
+def test_what_does_not_fit_is_named(given, message):
+    with pytest.raises(UserError) as error:
+        merge(variables(SEGMENTER), imported(given), model="segmenter")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_kind_is_in_one_error_and_many_are_counted():
+    given = {f"params/encoder/{i:02}/kernel": (1,) for i in range(25)}
+    with pytest.raises(UserError) as error:
+        merge(variables(SEGMENTER), imported(given), model="segmenter")
+    message = str(error.value)
+    assert "missing: batch_stats/encoder/stem_norm/mean, params/aspp/kernel" in message
+    assert "(params/encoder/09/kernel) and others, 25 in all" in message
+    assert "params/encoder/10" not in message
+
+
+def test_a_classifier_begins_an_encoder():
+    """Its own head has no place, although the model has logits of the same shape but the inputs."""
+    source = imported({**ENCODER, **head("logits", 8, 21), "params/fc/kernel": (2,)}, "classifier")
+    merged, report = merge(variables(SEGMENTER), source, model="segmenter")
+    assert_taken(merged, source, ENCODER)
+    assert report.fresh == ("aspp", "logits")
+    assert set(report.unused) == {"fc.kernel", "logits.kernel", "logits.bias", "counter"}
+
+
+def test_a_foreign_entry_that_is_several_of_ours_is_named_once():
+    source = imported({**ENCODER, **head("logits", 8, 21)}, "classifier")
+    shared = {path: "fc" for path in source.variables if "logits" in path}
+    source = dataclasses.replace(source, source_names={**source.source_names, **shared})
+    _, report = merge(variables(SEGMENTER), source, model="segmenter")
+    assert report.unused == ("fc", "counter")
+
+
+def test_a_classifier_gives_what_else_it_has_in_common():
+    """VGG's fully connected layers begin FCN's."""
+    fcn = {**ENCODER, **head("fc6", 4, 16), **head("score_fc7", 16, 21)}
+    source = imported({**ENCODER, **head("fc6", 4, 16), **head("logits", 16, 1000)}, "classifier")
+    merged, report = merge(variables(fcn), source, model="fcn")
+    assert_taken(merged, source, {**ENCODER, **head("fc6", 4, 16)})
+    assert report.fresh == ("score_fc7",)
+
+
+def test_a_classifiers_encoder_has_to_fit_all_the_same():
+    source = imported({**ENCODER, "params/encoder/conv9/kernel": (1,)}, "classifier")
+    with pytest.raises(UserError, match=r"left over: encoder\.conv9\.kernel"):
+        merge(variables(SEGMENTER), source, model="segmenter")
+    source = imported(without(ENCODER, "scale"), "classifier")
+    with pytest.raises(UserError, match=r"missing: params/encoder/stem_norm/scale"):
+        merge(variables(SEGMENTER), source, model="segmenter")
+
+
+def test_a_head_of_other_classes_stays_fresh_and_says_so():
+    target = {**SEGMENTER, **head("logits", 8, 11)}
+    source = imported(SEGMENTER)
+    merged, report = merge(variables(target), source, model="segmenter")
+    assert_taken(merged, source, without(SEGMENTER, "logits"))
+    assert report.fresh == ("logits",)
+    assert "logits re-initialised: 21 classes there, 11 here" in str(report)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_the_first_convolution_adapts_to_other_inputs(channels):
+    kernel = "params/encoder/stem_conv/kernel"
+    target = {**SEGMENTER, kernel: (3, 3, channels, 4)}
+    source = imported(SEGMENTER)
+    merged, report = merge(variables(target), source, model="segmenter")
+    ours, theirs = flatten(merged)[kernel], source.variables[kernel]
+    for channel in range(channels if channels > 1 else 0):  # timm's rule: in turn, times 3 / N
+        expected = theirs[:, :, channel % 3] * 3 / channels
+        np.testing.assert_allclose(ours[:, :, channel], expected, rtol=1e-6)
+    if channels == 1:  # a grey image gives what it gave in all three
+        np.testing.assert_allclose(ours.sum(2), theirs.sum(2), rtol=1e-6)
+    assert f"{kernel} adapted from 3 to {channels} input channels" in str(report)
+
+
+def test_patterns_excuse_what_they_name():
+    """FCN-16s from FCN-32s: its skip is new; and something that is not wanted."""
+    target = {**SEGMENTER, **head("score_pool4", 4, 21), "params/up_to_pool4/kernel": (4, 4, 21)}
+    source = imported({**SEGMENTER, "params/up_final/kernel": (64, 64, 21)})
+    merged, report = merge(
+        variables(target), source, model="fcn",
+        fresh=("score_pool4*", "up_to_pool4*"), unused=("up_final",),
+    )  # fmt: skip
+    assert_taken(merged, source, SEGMENTER)
+    assert report.fresh == ("score_pool4", "up_to_pool4")
+    assert report.unused == ("up_final.kernel", "counter")
+
+
+def test_a_pattern_keeps_fresh_what_the_source_has_too():
+    source = imported(SEGMENTER)
+    merged, report = merge(variables(SEGMENTER), source, model="x", fresh=("logits/bias",))
+    assert_taken(merged, source, without(SEGMENTER, "logits/bias"))
+    assert report.fresh == ("params/logits/bias",)
+    assert "logits.bias" in report.unused
+
+
+@pytest.mark.parametrize("key", ["fresh", "unused"])
+def test_a_pattern_that_matches_nothing_is_a_mistake(key):
+    with pytest.raises(UserError, match=rf"config\.init_{key}: 'logit' matches no.*aspp, encoder"):
+        merge(variables(SEGMENTER), imported(SEGMENTER), model="x", **{key: ("logit",)})

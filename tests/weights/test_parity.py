@@ -1,0 +1,143 @@
+"""Imported weights give the numbers of the programs that they are from.
+
+fixtures/NAME.npz holds what the reference NAME gave (see references.py). The weights and images it
+had are drawn again from names and shapes, imported, and run here. The tolerance is 1e-4 of the
+logits' range; of running means, of the layer's largest standard deviation; of running variances, of
+the largest variance. What was measured is below 2e-6, for statistics below 4e-5.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from jaxseg import weights
+from jaxseg.ops.resize import resize
+from jaxseg.weights.imported import Imported
+from tests.weights import values
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TOLERANCE = 1e-4
+
+# timm writes the architecture beside its weights, and TensorFlow's needs to be told from its own.
+HUB_CONFIGS = {
+    "timm_tf_efficientnet_lite0": {
+        "architecture": "tf_efficientnet_lite0",
+        "pretrained_cfg": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
+    }
+}
+# The same entries as torchvision's, and the same answers: see the test below.
+SAME = [f"resnet{depth}" for depth in (18, 34, 50, 101)]
+SLOW = {
+    *("torchvision_resnet34", "torchvision_resnet101"),
+    *("torchvision_fcn_resnet101", "torchvision_deeplabv3_resnet101"),
+    *("torchvision_vgg16", "timm_vgg16", "timm_mobilenetv2_100", "timm_efficientnet_lite0"),
+    *("smp_unet_resnet18", "smp_unet_resnet50"),
+    *("smp_deeplabv3plus_resnet18", "smp_deeplabv3plus_resnet34"),
+}
+NAMES = sorted({path.stem for path in FIXTURES.glob("*.npz")} - {f"timm_{name}" for name in SAME})
+
+
+@dataclasses.dataclass
+class Case:
+    """A reference's answers, and our model with its weights."""
+
+    about: dict[str, Any]
+    stored: Any  # the answers, by name
+    entries: dict[str, np.ndarray]
+    imported: Imported
+    model: Any
+    variables: Any
+
+    def images(self, kind: str):
+        size = self.about["sizes"][("even", "odd").index(kind)]
+        return jnp.asarray(values.images(tuple(size), self.about["batch"]))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES],
+)
+def case(request, network):
+    stored = np.load(FIXTURES / f"{request.param}.npz")
+    about = json.loads(stored["about"].tobytes())
+    entries = {
+        name: values.entry(name, tuple(map(int, shape.split("x"))))
+        for name, shape in about["entries"].items()
+    }
+    config = HUB_CONFIGS.get(request.param, {})
+    imported = weights.recognise(entries, request.param, config)
+    return Case(about, stored, entries, imported, *network(imported))
+
+
+@pytest.mark.parametrize("kind", ["even", "odd"])
+def test_logits_are_the_reference_s(case, kind, run_compiled):
+    images = case.images(kind)
+    logits, out = run_compiled(
+        lambda variables, images: case.model.apply(variables, images, train=False),
+        case.variables,
+        images,
+    )
+    ours = {"logits": logits, "aux_logits": out.get("aux_logits")}
+    if case.imported.model == "classifier":
+        ours["logits"] = logits.mean((1, 2))
+    else:
+        ours["full"] = resize(logits, images.shape[1:3], case.model.corners)
+    answers = [x for x in ("logits", "aux_logits", "full") if f"{kind}/{x}" in case.stored]
+    assert "logits" in answers
+    for answer in answers:
+        theirs, spread = (
+            case.stored[key] for key in (f"{kind}/{answer}", f"{kind}/{answer}/range")
+        )
+        sample = values.sample(ours[answer], 200 if answer == "full" else 1000)
+        assert np.abs(sample - theirs).max() <= TOLERANCE * spread, answer
+
+
+def test_batch_statistics_after_one_training_pass_are_the_reference_s(case, run_compiled):
+    if not case.about["statistics"]:  # VGG
+        assert case.variables.keys() == {"params"}
+        return
+    # an auxiliary head keeps its dropout, which comes after its batch norm
+    mode = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": jax.random.key(0)}}
+    _, after = run_compiled(
+        lambda variables, images: case.model.apply(variables, images, **mode),
+        case.variables,
+        case.images("even"),
+    )
+    ours = {k: np.asarray(v) for k, v in traverse_util.flatten_dict(after, sep="/").items()}
+    paths = {name: path for path, name in case.imported.source_names.items()}
+    assert {paths[name] for name in case.about["statistics"]} == ours.keys()
+    for name, theirs in zip(
+        case.about["statistics"], case.stored["after"].reshape(-1, 6), strict=True
+    ):
+        statistic = ours[paths[name]]
+        scale = ours[paths[name].rpartition("/")[0] + "/var"].max()
+        if paths[name].endswith("/mean"):
+            scale = np.sqrt(scale)
+            statistic = statistic + _bias_before(name, case.entries)
+        assert np.abs(values.digest(statistic) - theirs).max() <= TOLERANCE * scale, name
+
+
+def _bias_before(name: str, entries: dict[str, np.ndarray]) -> np.ndarray | float:
+    """Keras's ResNet has biases before batch norms; ours has none, so that its means are less."""
+    layer = name.rpartition("/")[0]
+    return entries.get(layer.replace("_bn", "_conv") + "/bias", 0.0)
+
+
+def test_images_are_normalised_as_for_the_reference(case):
+    assert case.imported.mean == pytest.approx(case.about["mean"])
+    assert case.imported.std == pytest.approx(case.about["std"])
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_timm_s_resnets_are_torchvision_s(name):
+    timm, torchvision = (np.load(FIXTURES / f"{x}_{name}.npz") for x in ("timm", "torchvision"))
+    assert timm.files == torchvision.files
+    for key in timm.files:
+        np.testing.assert_allclose(timm[key], torchvision[key], rtol=1e-6)

@@ -1,0 +1,88 @@
+"""Published weights on real photographs. Skipped where the development data are not.
+
+JAXSEG_DEV_DATA names their folder; the weights lie beside it.
+"""
+
+import os
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxseg import weights
+from jaxseg.ops.resize import resize
+
+DATA = Path(os.environ.get("JAXSEG_DEV_DATA", "no/data"))
+WEIGHTS = DATA.parent / "weights"
+pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="no development data")
+
+CLASSIFIERS = ("mobilenet_v2_1.0_224_imagenet_folded.npz", "efficientnet-lite0-57934424.pth")
+# ImageNet's classes, from 0, that are right for what is to be seen
+PHOTOGRAPHS = {
+    "voc_mini/VOCdevkit/VOC2012/JPEGImages/2007_004189.jpg": range(151, 269),  # a dog, any breed
+    "voc_mini/VOCdevkit/VOC2012/JPEGImages/2007_006449.jpg": (671,),  # mountain bike
+    "coco_stuff_mini/train_img/000000017914.jpg": range(281, 286),  # a cat, any
+    "coco_stuff_mini/train_img/000000580986.jpg": (752,),  # racket
+    "coco_stuff_mini/val_img/000000000785.jpg": (795,),  # ski
+    "coco_stuff_mini/val_img/000000001818.jpg": (340,),  # zebra
+}
+PIXEL_ACCURACY = {"2007_000129": 0.9121, "2007_004189": 0.9656, "2007_006449": 0.7024}
+VOID = 255
+
+
+@pytest.mark.parametrize("file", CLASSIFIERS)
+def test_imagenet_classifiers_know_what_is_on_photographs(file, network, run_compiled):
+    imported = weights.load(str(WEIGHTS / file))
+    model, variables = network(imported)
+    images = np.stack([_centre(DATA / photograph) for photograph in PHOTOGRAPHS])
+
+    logits, _ = run_compiled(
+        lambda variables, images: model.apply(variables, images, train=False),
+        variables,
+        _normalised(images, imported),
+    )
+
+    background = logits.shape[-1] - 1000  # one class before the others, or none
+    predicted = logits.mean((1, 2)).argmax(-1) - background
+    wrong = {
+        p: int(k) for p, k in zip(PHOTOGRAPHS, predicted, strict=True) if k not in PHOTOGRAPHS[p]
+    }
+    assert wrong == {}
+
+
+def test_deeplabv3_mobilenet_v2_has_its_pixel_accuracies(network, run_compiled):
+    imported = weights.load(str(WEIGHTS / "deeplabv3_mobilenet_v2_voc21_folded.npz"))
+    model, variables = network(imported)
+    voc = DATA / "voc_mini/VOCdevkit/VOC2012"
+    canvas = np.full((len(PIXEL_ACCURACY), 513, 513, 3), 127.5, np.float32)
+    masks = []
+    for i, name in enumerate(PIXEL_ACCURACY):
+        image = np.asarray(Image.open(voc / f"JPEGImages/{name}.jpg").convert("RGB"))
+        canvas[i, : image.shape[0], : image.shape[1]] = image
+        masks.append(np.asarray(Image.open(voc / f"SegmentationClass/{name}.png")))
+
+    def classes(variables, images):
+        logits, _ = model.apply(variables, images, train=False)
+        return resize(logits, images.shape[1:3], model.corners).argmax(-1)
+
+    predicted = run_compiled(classes, variables, _normalised(canvas, imported))
+    for (name, wanted), mask, ours in zip(PIXEL_ACCURACY.items(), masks, predicted, strict=True):
+        right = np.asarray(ours)[: mask.shape[0], : mask.shape[1]] == mask
+        assert right[mask != VOID].mean() == pytest.approx(wanted, abs=0.002), name
+
+
+def _normalised(images, imported):
+    mean, std = (np.asarray(x, np.float32) for x in (imported.mean, imported.std))
+    return jnp.asarray((images - mean) / std)
+
+
+def _centre(path):
+    """The middle 224x224 of the image, the shorter side of which is made 256 long."""
+    image = Image.open(path).convert("RGB")
+    scale = 256 / min(image.size)
+    width, height = (round(scale * n) for n in image.size)
+    left, top = (width - 224) // 2, (height - 224) // 2
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32)
