@@ -31,10 +31,14 @@ def define_flag(values: flags.FlagValues) -> None:
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of `argv` but `--config.KEY=VALUE`, and those."""
-    given = _joined(argv)
-    changes = [word for word in given if re.match(r"--?config\.", word)]
-    return [word for word in given if word not in changes], changes
+    """The words of `argv` but `--config.KEY=VALUE`, and those.
+
+    Here a value stands behind "=", for the next word may be the path of an image.
+    """
+    changes = [word for word in argv if re.match(r"--?config\.", word)]
+    if bare := [word for word in changes if "=" not in word]:
+        raise UserError(f"{bare[0]} has no value: write {bare[0]}=VALUE")
+    return [word for word in argv if word not in changes], changes
 
 
 def override(config: ConfigDict, command: str, changes: Sequence[str]) -> ConfigDict:
@@ -61,8 +65,8 @@ def _explained(values: Any, command: str, given: Sequence[str]) -> Iterator[None
     try:
         yield
     except flags.UnrecognizedFlagError as error:
-        known = [f"--{name}" for name in values if name != "config"]
-        hint = suggest(f"--{error.flagname}", [*known, "--config", "--config.KEY"])
+        known = [f"--{name}" for name in values]
+        hint = suggest(f"--{error.flagname}", known + ["--config.KEY"] * ("--config" in known))
         raise UserError(f"{command} has no flag --{error.flagname}; {hint}") from None
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_key(str(error), given)) from None
@@ -116,13 +120,34 @@ def load(workdir: Path) -> ConfigDict:
         raise UserError(
             f"{workdir} is not a run: it has no config.json; train with --workdir first"
         )
-    return locked(json.loads(path.read_text()))
+    config = locked(json.loads(path.read_text()))
+    if missing := sorted(_defaults().keys() - _flat(config.to_dict()).keys()):
+        raise UserError(
+            f"{path} lacks {', '.join(missing)}: it is from an older jaxseg; if what was new in "
+            "these is off in this run, add them as configs/common.py has them"
+        )
+    return config
+
+
+def _defaults() -> dict[str, Any]:
+    """Every key that a run's config has, but the model's own options."""
+    from configs import common
+
+    flat = _flat(common.get_config("unet").to_dict())
+    return {key: value for key, value in flat.items() if not key.startswith("model.")}
 
 
 def locked(values: dict[str, Any]) -> ConfigDict:
-    config = ConfigDict(values)
+    """A config of plain values; JSON's lists become the tuples that they were."""
+    config = ConfigDict(_with_tuples(values))
     config.lock()
     return config
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 AT_LEAST = {

@@ -65,14 +65,14 @@ def train_and_evaluate(
     # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
     # source of weights shows.
     begin = functools.partial(initial.create, run, config, train_source)
-    fresh = None if checkpoint.steps(workdir / "checkpoints") else begin()
+    state = None if checkpoint.steps(workdir / "checkpoints") else begin()
     configs.store(config, workdir, allow_change=allow_config_change)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )
     start, evaluated = 0, False
     if (last := checkpoints.latest_step()) is None:
-        state = fresh or begin()
+        state = state or begin()
     else:
         like = jax.eval_shape(run.init_state)
         state, meta = checkpoint.load(workdir / "checkpoints", last, like)

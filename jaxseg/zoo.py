@@ -14,11 +14,11 @@ from jaxseg import models, tiles
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A model and its options, its paper, and sources of weights that give the same logits in both.
+    """A model and its options, its paper, and sources of weights with the same logits here.
 
-    Each source is the name of a fixture that proves it (tests/weights/fixtures). Weights of a
-    classifier fit every model on its backbone; with theirs, segmentation models need more options,
-    which `jaxseg weights inspect` names.
+    Each source is proven by a test: the name is that of a fixture in tests/weights/fixtures, or
+    of a graph in tests/weights/test_slim.py. `jaxseg weights inspect` names the options that a
+    source needs besides, such as padding; those of a classifier fit every model on its backbone.
     """
 
     model: str
@@ -34,7 +34,12 @@ class Entry:
 
 
 VGG = ("torchvision_vgg16", "timm_vgg16", "keras_vgg16")
-MOBILENET = ("torchvision_mobilenet_v2", "timm_mobilenetv2_100", "keras_mobilenet_v2")
+MOBILENET = (
+    "torchvision_mobilenet_v2",
+    "timm_mobilenetv2_100",
+    "keras_mobilenet_v2",
+    "slim_mobilenet_v2",
+)
 EFFICIENTNET = (
     "timm_efficientnet_lite0",
     "timm_tf_efficientnet_lite0",
@@ -70,8 +75,8 @@ ZOO = (
     Entry("classifier", {"backbone": "xception65"}, "Chen et al. 2018", ("timm_xception65",)),
     Entry("classifier", {"backbone": "mobilenet_v2"}, "Sandler et al. 2018", MOBILENET),
     Entry("classifier", {"backbone": "efficientnet_lite0"}, "Tan, Le 2019; 2020", EFFICIENTNET),
-    *(Entry("fcn", {"stride": stride}, "Long et al. 2015", VGG) for stride in (32, 16, 8)),
-    Entry("fcn", {"stride": 8, "padding": "paper"}, "Long et al. 2015", VGG),
+    *(Entry("fcn", {"stride": stride}, "Long et al. 2015") for stride in (32, 16, 8)),
+    Entry("fcn", {"stride": 8, "padding": "paper"}, "Long et al. 2015"),
     *(
         Entry("fcn_resnet", options, "Long et al. 2015; Chen et al. 2017", weights)
         for options, weights in _resnets(50, 101, sources=("torchvision_fcn",))
@@ -91,7 +96,12 @@ ZOO = (
         for options, weights in _resnets(50, 101, sources=("torchvision_deeplabv3",))
     ),
     Entry("deeplabv3", {"backbone": "resnet101", "multi_grid": (1, 2, 4)}, "Chen et al. 2017"),
-    Entry("deeplabv3", {"backbone": "mobilenet_v2", "atrous_rates": ()}, "Sandler et al. 2018"),
+    Entry(
+        "deeplabv3",
+        {"backbone": "mobilenet_v2", "atrous_rates": ()},
+        "Sandler et al. 2018",
+        ("slim_deeplabv3_mobilenet_v2",),
+    ),
     *(
         Entry("deeplabv3plus", {**options, **SMP}, "Chen et al. 2018", weights)
         for options, weights in _resnets(18, 34, 50, sources=("smp_deeplabv3plus",))

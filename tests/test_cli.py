@@ -60,12 +60,12 @@ def test_evaluate_writes_what_it_prints(workdir, capsys):
 
 
 def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, capsys, tmp_path):
-    argv = ["--workdir", workdir, "--config.eval.size_multiple=64", "--config.eval.batch_size", 5]
+    argv = ["--workdir", workdir, "--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
     code, out, _ = jaxseg(capsys, "evaluate", *argv)
     assert code == 0
-    assert "images 8x64x64x3" in out  # five, and three to fill eight devices
+    assert "images 8x48x64x3" in out  # five, and three to fill eight devices
     changes = json.loads((workdir / "eval/val.json").read_text())["changes"]
-    assert changes == ["--config.eval.size_multiple=64", "--config.eval.batch_size=5"]
+    assert changes == ["--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     argv = ["--out", tmp_path / "out", "--config.eval.size_multiple=50", tmp_path / "photo.png"]
     code, out, _ = jaxseg(capsys, "predict", "--workdir", workdir, *argv)
@@ -79,6 +79,7 @@ def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, capsys, tmp_
         ("eval.size_multipel=64", "the config has no key 'eval.size_multipel'"),
         ("eval.size_multiple=0", "config.eval.size_multiple is 0, expected at least 1"),
         ("model.width=8", "does not fit this config's model"),
+        ("augment.flip", "--config.augment.flip has no value: write --config.augment.flip=VALUE"),
     ],
 )
 def test_values_that_a_run_cannot_take(workdir, capsys, change, message):

@@ -1,4 +1,5 @@
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def test_the_argument_sets_the_models_own_options():
     config = parse("--config", "configs/camvid.py:fcn,dropout=1")
     assert config.model.dropout == 1.0
     assert isinstance(config.model.dropout, float)
+
+
+def test_a_run_keeps_tuples_and_names_what_an_older_one_lacks(tmp_path):
+    config = parse("--config=configs/camvid.py:fcn")
+    configs.store(config, tmp_path, allow_change=False)
+    assert configs.load(tmp_path).to_dict() == config.to_dict()
+    path = tmp_path / "config.json"
+    values = json.loads(path.read_text())
+    del values["eval"]["canvas"], values["init_from"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"config.json lacks eval.canvas, init_from: it is from"):
+        configs.load(tmp_path)
 
 
 def test_overrides_reach_nested_keys_in_any_order():
