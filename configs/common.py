@@ -84,8 +84,7 @@ def get_config(arg: str) -> ConfigDict:
     config.eval.canvas = (0, 0)  # height, width that images are padded to at least; DeepLab: 513
     config.eval.size_multiple = 32  # larger ones to multiples beyond it, so that few shapes compile
     # Output pixels a side that are computed at a time, for unpadded models (U-Net's overlap-tile):
-    # less memory, same result. 0 is the whole image. Pad no more than needed (size_multiple):
-    # padding at the right and bottom is then seen instead of the mirrored image.
+    # less memory, same result. 0 is the whole image. They see it mirrored, and no padding.
     config.eval.tile_size = 0
 
     config.checkpoint = ConfigDict()
@@ -135,7 +134,8 @@ def _parse_value(model: str, key: str, text: str, default: Any) -> Any:
     if isinstance(default, tuple) and isinstance(value, list):
         value = tuple(value)
     if type(value) is not type(default):
+        example = f"({text},)" if isinstance(default, tuple) else repr(default)
         raise UserError(
-            f"{model} option {key}={text!r}: expected {type(default).__name__}, such as {default!r}"
+            f"{model} option {key}={text!r}: expected {type(default).__name__}, such as {example}"
         )
     return value

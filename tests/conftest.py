@@ -45,3 +45,14 @@ def one_device(monkeypatch):
 
     make = functools.partial(parallel.create, devices=jax.devices()[:1])
     monkeypatch.setattr(parallel, "create", make)
+
+
+@pytest.fixture(scope="session")
+def run_compiled():
+    """Call a function under jit. Each program runs once: unoptimized, it compiles twice as fast."""
+
+    def run(function, *args):
+        options: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
+        return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
+
+    return run

@@ -87,6 +87,7 @@ CAMVID = "--config=configs/camvid.py"
         ([f"{CAMVID}:unett"], r"did you mean 'unet'"),
         ([f"{CAMVID}:unet,widht=3"], r"no option 'widht'; did you mean 'width'.*known: .*depth"),
         ([f"{CAMVID}:unet,width=big"], r"width='big': expected int"),
+        ([f"{CAMVID}:unet,dropout=0.5"], r"dropout='0.5': expected tuple, such as \(0.5,\)"),
         ([f"{CAMVID}:unet,width"], r"'width' is not KEY=VALUE"),
         ([CAMVID, "--config.total_stpes=3"], r"no key 'total_stpes'.*total_steps"),
         ([CAMVID, "--config.optimizer.momentun=3"], r"no key 'optimizer.momentun'.*momentum"),

@@ -30,7 +30,7 @@ ARGS = {
 
 def command(workdir):
     overrides = [f"--config.{key}={value}" for key, value in ARGS.items()]
-    config = "configs/quickstart.py:unet,width=4,depth=2,dropout=0.5"
+    config = "configs/quickstart.py:unet,width=4,depth=2,dropout=(0.5,)"
     return [sys.executable, "-m", "jaxseg.cli", "train", "--config", config,
             "--workdir", str(workdir), *overrides]  # fmt: skip
 

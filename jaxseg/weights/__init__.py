@@ -3,6 +3,8 @@
 A family is a file here with `recognise(entries) -> Imported | None`, by names and shapes.
 """
 
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,8 @@ def load(source: str) -> Imported:
     """
     if is_run(source):
         return runs.load(*runs.split(source))
-    path, hub_config = locate(source)
-    return recognise(read(path), source, hub_config)
+    path, config = locate(source)
+    return recognise(read(path), source, config)
 
 
 def is_run(source: str) -> bool:
@@ -44,23 +46,34 @@ def is_run(source: str) -> bool:
 
 
 def locate(source: str) -> tuple[Path, dict[str, Any]]:
-    """The local file of a source that is not a run, and the config.json beside it on the hub."""
+    """The local file of a source that is not a run, and the config.json beside it, {} without."""
     if source.startswith(hub.PREFIX):
-        return hub.fetch(source)
-    if not Path(source).is_file():
+        path, config = hub.fetch(source)
+        return path, _config(config) if config else {}
+    path = Path(os.path.expanduser(source))
+    if not path.is_file():
         raise UserError(
             f"no weights {source!r}: expected a file, the folder of a run (with @STEP, if not the "
             "best), or hf://ORG/NAME"
         )
-    return Path(source), {}
+    config = path.with_name("config.json")
+    return path, _config(config) if config.is_file() else {}
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't read {path}, which describes the weights: {error}") from None
+    return config if isinstance(config, dict) else {}
 
 
 def recognise(
-    entries: Mapping[str, np.ndarray], source: str, hub_config: Mapping[str, Any]
+    entries: Mapping[str, np.ndarray], source: str, config: Mapping[str, Any]
 ) -> Imported:
     """The entries under our names; raises UnknownFamilyError if no family knows them.
 
-    `hub_config` is the config.json that timm writes beside its weights, {} if there is none.
+    `config` is the config.json that timm writes beside its weights, {} if there is none.
     """
     found = (family.recognise(entries) for family in _FAMILIES.values())
     imported = next((each for each in found if each is not None), None)
@@ -69,4 +82,4 @@ def recognise(
             f"{source} holds {len(entries)} entries that are of no known family, such as "
             f"{', '.join(list(entries)[:5])}; known: {', '.join(_FAMILIES)}"
         )
-    return timm.configured(imported, hub_config)
+    return timm.configured(imported, config)

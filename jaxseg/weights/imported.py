@@ -12,6 +12,7 @@ Colour = tuple[float, float, float]
 # The colours that most models were trained with, RGB in 0..255.
 IMAGENET_MEAN: Colour = (123.675, 116.28, 103.53)
 IMAGENET_STD: Colour = (58.395, 57.12, 57.375)
+COLOURS = frozenset({"mean", "std"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Imported:
     mean: Colour = IMAGENET_MEAN  # subtracted from images in training, RGB in 0..255
     std: Colour = IMAGENET_STD  # that they were divided by
     head: tuple[str, ...] = ()  # top-level names whose last axis is the classes
+    # Options, "mean" and "std" that the file does not tell and its program does not fix: the usual.
+    assumed: frozenset[str] = frozenset()
+    # Foreign entries that were added to an entry of ours: their name -> our path.
+    added_to: dict[str, str] = dataclasses.field(default_factory=dict)
     folded: bool = False  # batch norms are in the convolutions: scale sqrt(1 + eps), mean 0, var 1
 
 

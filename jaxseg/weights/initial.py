@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,7 @@ def with_weights(
         model=config.model.name,
         fresh=config.init_fresh,
         unused=config.init_unused,
+        hint=requirements.hint(imported, config),
     )
     report = dataclasses.replace(report, notes=(*notes, *report.notes))
     return _replace(state, variables), report
@@ -100,9 +102,10 @@ def _images(config: ConfigDict, source: Source) -> Iterator[jax.Array]:
 
 
 def _replace(state: TrainState, variables: dict) -> TrainState:
-    # copies: the step may give the memory of one away, and averages begin as what they average
-    params, batch_stats = (
-        jax.tree.map(jnp.array, variables.get(name, {})) for name in ("params", "batch_stats")
-    )
-    ema = {"params": params, "batch_stats": batch_stats} if state.ema else None
-    return state.replace(params=params, batch_stats=batch_stats, ema=ema)  # pyright: ignore[reportAttributeAccessIssue]
+    def copies() -> dict[str, Any]:
+        # a step gives the memory of its state away: no two parts of it may be the same arrays
+        parts = ("params", "batch_stats")
+        return {name: jax.tree.map(jnp.array, variables.get(name, {})) for name in parts}
+
+    ema = copies() if state.ema else None
+    return state.replace(**copies(), ema=ema)  # pyright: ignore[reportAttributeAccessIssue]

@@ -21,10 +21,10 @@ def describe(source: str) -> Iterator[str]:
         imported = weights.load(source)
         entries, ours = imported.variables, {path: path for path in imported.variables}
     else:
-        path, hub_config = weights.locate(source)
+        path, config = weights.locate(source)
         entries = read(path)
         try:
-            imported = weights.recognise(entries, source, hub_config)
+            imported = weights.recognise(entries, source, config)
         except weights.UnknownFamilyError:
             yield from _table(entries, {})
             raise
@@ -37,6 +37,7 @@ def describe(source: str) -> Iterator[str]:
 def _ours(imported: Imported) -> dict[str, str]:
     """What each foreign entry is in our names."""
     ours = dict.fromkeys(imported.unused, "(not used)")
+    ours |= {name: f"into {path}" for name, path in imported.added_to.items()}
     for path, name in imported.source_names.items():
         known = "(not recognised)" if path == unknown(name) else path
         ours[name] = f"{ours[name]}, {known}" if name in ours else known
@@ -50,6 +51,8 @@ def _needs(imported: Imported) -> Iterator[str]:
     if imported.model == "classifier":
         yield "            or another model with such an encoder, whose other layers stay fresh"
     yield f"images:     {flag('dataset.mean', imported.mean)} {flag('dataset.std', imported.std)}"
+    if imported.assumed:
+        yield f"assumed:    {', '.join(sorted(imported.assumed))}: such files do not say"
     if imported.folded:
         yield "batch norm: folded into the weights; training measures its statistics first"
     for head in imported.head:

@@ -82,7 +82,7 @@ def recognise(entries: Entries) -> Imported | None:
     if "block_16_project/kernel" in entries:
         return _from_keras(entries, _MOBILENET_V2, "mobilenet_v2", _SAME, _TF)
     if "block5_conv3/kernel" in entries:
-        options = {"rounding": "floor"}
+        options = {"rounding": "floor", "fc_padding": "valid"}
         return _from_keras(
             _unflattened(entries), _VGG16, "vgg16", options, _CAFFE, bgr="encoder/conv1_1"
         )
@@ -115,14 +115,15 @@ def _from_keras(
     if bgr:
         path = f"params/{bgr}/kernel"
         variables[path] = variables[path][:, :, ::-1]
-    folded = _fold_biases(variables)
+    added_to = {sources.pop(bias): mean for bias, mean in _fold_biases(variables).items()}
     return make(
         variables,
-        {path: name for path, name in sources.items() if path not in folded},
+        sources,
         (),
         f"Keras {backbone}",
         "classifier",
         options={"backbone": backbone, **options},
+        added_to=added_to,
         **colours,
     )
 
@@ -134,15 +135,18 @@ def _layout(path: str, value: np.ndarray) -> np.ndarray:
     return value[None, None] if path.endswith("/kernel") and value.ndim == 2 else value
 
 
-def _fold_biases(variables: Variables) -> set[str]:
-    """Take biases of convolutions out of `variables` where a batch norm follows; their paths."""
-    folded = set()
+def _fold_biases(variables: Variables) -> dict[str, str]:
+    """Take biases of convolutions out of `variables` where a batch norm follows.
+
+    Returns their paths, and those of the means that they went into.
+    """
+    folded = {}
     for path in list(variables):
         match = re.fullmatch(r"params/(.*)conv(\d?)/bias", path)
         mean = f"batch_stats/{match[1]}norm{match[2]}/mean" if match else ""
         if mean in variables:
             variables[mean] = variables[mean] - variables.pop(path)
-            folded.add(path)
+            folded[path] = mean
     return folded
 
 

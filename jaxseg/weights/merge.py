@@ -4,7 +4,8 @@ Whatever the model lacks, the file lacks, or has another shape is named in one e
 only these, and the report says each:
 
 - A classifier begins any model: what the model has besides stays fresh, and what it has no place
-  for (the classifier's own head) is not used.
+  for (the classifier's own head) is not used. Another classifier's logits stay fresh if it has
+  none, and the layers before them if it has nothing but an encoder.
 - A head (`Imported.head`) for another number of classes stays fresh.
 - The first convolution's three input channels are summed into one, or repeated to N (timm's rule).
 - What the patterns of `config.init_fresh` and `config.init_unused` name.
@@ -49,6 +50,7 @@ def merge(
     model: str,
     fresh: Sequence[str] = (),
     unused: Sequence[str] = (),
+    hint: str = "",
 ) -> tuple[dict[str, Any], Report]:
     """Replace the fresh values in `variables` (params, batch_stats) by imported ones.
 
@@ -58,6 +60,7 @@ def merge(
       model: the model's name in jaxseg/models.
       fresh: shell patterns of entries or layers that stay as they are ("score_pool4*").
       unused: shell patterns of imported entries that are left out.
+      hint: flags that may help where names and shapes do not fit.
 
     Raises:
       UserError: entries are missing, left over or misshapen, or a pattern matches nothing.
@@ -70,6 +73,8 @@ def merge(
         dropped |= {p for p in source if _top(p) in imported.head or _foreign_top(p, target)}
     if imported.model == "classifier":
         tops = {_top(path) for path in source.keys() - dropped}
+        if model == "classifier" and tops != {"encoder"}:
+            tops = {_top(path) for path in target} - {"logits"} | tops
         stay_fresh |= {path for path in target if _top(path) not in tops}
     notes = _other_classes(target, source, imported, stay_fresh)
     dropped |= stay_fresh & source.keys()
@@ -79,7 +84,7 @@ def merge(
         if (adapted := _adapt_input(source[path], np.shape(target[path]))) is not None:
             notes.append(f"{path} adapted from 3 to {adapted.shape[2]} input channels")
             source[path] = adapted
-    _check(target, source, wanted, source.keys() - dropped, imported, model)
+    _check(target, source, wanted, source.keys() - dropped, imported, model, hint)
 
     names = imported.source_names
     merged = {p: source[p].astype(target[p].dtype) if p in wanted else target[p] for p in target}
@@ -161,6 +166,7 @@ def _check(
     given: Iterable[str],
     imported: Imported,
     model: str,
+    hint: str,
 ) -> None:
     """Raise UserError unless the entries wanted and given are the same and have the same shapes."""
     wanted, given = set(wanted), set(given)
@@ -174,10 +180,11 @@ def _check(
     kinds = {"missing": sorted(wanted - given), "left over": left_over, "misshapen": misshapen}
     problems = [f"{kind}: {_some(found, _SHOWN)}" for kind, found in kinds.items() if found]
     if problems:
+        advice = f"add {hint}, or change" if hint else "change"
         raise UserError(
             f"{imported.family} weights, which fit model {imported.model}, don't fit this config's "
-            f"{model}: {'; '.join(problems)}: change the model's options, or name what may stay "
-            "fresh in --config.init_fresh and what may be left out in --config.init_unused"
+            f"{model}: {'; '.join(problems)}: {advice} the model's options, or name what may "
+            "stay fresh in --config.init_fresh and what may be left out in --config.init_unused"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.weights.imported import Imported
+from jaxseg.weights.imported import COLOURS, Imported
 
 # A regular expression of a layer's whole foreign name, and our name: a template with \1, \2, ...,
 # or a function of the groups.
@@ -47,9 +47,17 @@ def unknown(name: str) -> str:
 
 
 def from_torch(
-    entries: Entries, rules: Sequence[Rule], family: str, model: str = "classifier", **about: Any
+    entries: Entries,
+    rules: Sequence[Rule],
+    family: str,
+    model: str = "classifier",
+    *,
+    assumed: frozenset[str] = COLOURS,
+    **about: Any,
 ) -> Imported:
     """A state_dict in our names and layouts; `about` are the other fields of `Imported`.
+
+    The colours are assumed: others train the same networks with other ones.
 
     Kernels [o, i, k, k] become [k, k, i, o] (depthwise ones [c, 1, k, k] so become [k, k, 1, c]),
     matrices [o, i] kernels [1, 1, i, o]. Counters of batches are not used.
@@ -65,7 +73,7 @@ def from_torch(
         path = path or unknown(name)
         variables[path] = _from_oihw(value) if path.endswith("/kernel") else value
         sources[path] = name
-    return make(variables, sources, unused, family, model, **about)
+    return make(variables, sources, unused, family, model, assumed=assumed, **about)
 
 
 def _torch_path(layer: str, kind: str, dimensions: int) -> str | None:

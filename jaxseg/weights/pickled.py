@@ -1,19 +1,22 @@
 """PyTorch checkpoints (.pth, .pt, .bin) without PyTorch, and without running what is in them.
 
 A checkpoint is a pickle, and a pickle is a program. This reader knows the few objects that tensors
-are made of and refuses every other by name, so a file can build arrays and nothing else. It reads
-the zip format (since PyTorch 1.6, "torch/serialization.py") and the stream of pickles before it.
+are made of and refuses every other by name, so a file can build arrays and nothing else. What it
+hands to the pickle are strings, and objects without attributes: a pickle can also set attributes,
+and call __setstate__, of whatever it holds (opcode BUILD), and so change a function's defaults or
+NumPy's types for the whole process.
+
+It reads the zip format (since PyTorch 1.6, "torch/serialization.py") and the stream of pickles
+before it.
 """
 
-import dataclasses
 import io
 import math
 import pickle
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -37,17 +40,19 @@ _STORAGES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Storage:
+class _Storage(NamedTuple):
     """A flat array of the file, not read yet."""
 
     key: str
-    dtype: np.dtype
+    kind: str  # of _STORAGES
     count: int
 
+    @property
+    def dtype(self) -> np.dtype:
+        return _STORAGES[self.kind]
 
-@dataclasses.dataclass(frozen=True)
-class _Tensor:
+
+class _Tensor(NamedTuple):
     """A strided view of a storage; sizes are in elements."""
 
     storage: _Storage
@@ -56,20 +61,51 @@ class _Tensor:
     stride: tuple[int, ...]
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> _Tensor:
-    return _Tensor(storage, int(offset), tuple(size), tuple(stride))
+class _Entries(dict):
+    """A state_dict; PyTorch gives it an attribute `_metadata`, which is not needed."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
-def _rebuild_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
-    return tensor
+class _MakeEntries:
+    __slots__ = ()
+
+    def __call__(self, *items: Any) -> _Entries:
+        return _Entries(*items)
 
 
-_ALLOWED = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "Size"): tuple,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    **{("torch", name): dtype for name, dtype in _STORAGES.items()},
+class _MakeTuple:
+    __slots__ = ()
+
+    def __call__(self, *items: Any) -> tuple:
+        return tuple(*items)
+
+
+class _RebuildTensor:
+    __slots__ = ()
+
+    def __call__(self, storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) -> _Tensor:
+        if not isinstance(storage, _Storage):
+            raise TypeError("a tensor has no storage")
+        return _Tensor(storage, int(offset), tuple(size), tuple(stride))
+
+
+class _RebuildParameter:
+    __slots__ = ()
+
+    def __call__(self, tensor: _Tensor, *_: Any) -> _Tensor:
+        return tensor
+
+
+ALLOWED = {
+    ("collections", "OrderedDict"): _MakeEntries(),
+    ("torch", "Size"): _MakeTuple(),
+    ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
+    ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
+    **{("torch", name): name for name in _STORAGES},
 }
 
 
@@ -79,8 +115,8 @@ class _Unpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
+        if (module, name) in ALLOWED:
+            return ALLOWED[module, name]
         raise UserError(
             f"{self._path} holds a Python object {module}.{name}, which is not loaded because it "
             "could run any program: save the weights alone, torch.save(model.state_dict(), FILE)"
@@ -88,10 +124,10 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         # ("storage", type, key, device, count), in the stream format a view of another one last
-        kind, dtype, key, _, count, *view = pid
-        if kind != "storage" or not isinstance(dtype, np.dtype) or any(view):
+        what, kind, key, _, count, *view = pid
+        if what != "storage" or kind not in _STORAGES or any(view):
             raise UserError(f"{self._path} holds a storage of an unknown kind")
-        return _Storage(str(key), dtype, int(count))
+        return _Storage(str(key), kind, int(count))
 
 
 def read_zip(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """The weights of a run of this project: "DIR" (its best checkpoint), "DIR@STEP" or "DIR@latest"."""
 
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,14 +13,15 @@ from jaxseg import config as configs
 from jaxseg.data.source import Classes
 from jaxseg.weights.imported import Colour, Imported, flatten
 
-# Options that change what the same weights compute, at the same names and shapes.
-_OPTIONS = ("backbone", "padding", "norm_epsilon", "corners", "rounding", "dilate_strided")
+# Options that change nothing of what evaluation computes.
+_TRAINING = ("dropout", "norm_momentum")
 # Layers whose last axis is the classes.
 _HEADS = ("logits", "aux_logits", "score_*", "up_to_*", "up_final")
 
 
 def split(source: str) -> tuple[Path, str]:
     """The folder and the step of runs/a@300; without one, "best"."""
+    source = os.path.expanduser(source)
     if Path(source).is_dir():
         return Path(source), "best"
     folder, separator, step = source.rpartition("@")
@@ -46,7 +48,7 @@ def load(workdir: Path, step: str) -> Imported:
         variables=variables,
         source_names={},
         unused=(),
-        options={key: config.model[key] for key in _OPTIONS if key in config.model},
+        options={k: v for k, v in config.model.items() if k not in ("name", *_TRAINING)},
         model=config.model.name,
         mean=_colour(config.dataset.mean),
         std=_colour(config.dataset.std),

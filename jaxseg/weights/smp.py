@@ -58,6 +58,7 @@ def recognise(entries: Entries) -> Imported | None:
     if "decoder.aspp.0.convs.1.0.1.weight" in entries:
         options |= {
             "output_stride": 16,
+            "multi_grid": (),
             "dilate_strided": True,
             "atrous_rates": (12, 24, 36),
             "separable": True,

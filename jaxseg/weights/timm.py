@@ -4,8 +4,8 @@ Covered: mobilenetv2_100, efficientnet_lite0 and tf_efficientnet_lite0, xception
 EfficientNet-Lite0 of the package efficientnet-lite-pytorch, whose names are its own.
 
 timm's names do not tell its own EfficientNet-Lite0 from the one converted from TensorFlow, nor
-what a network was normalised with: its config.json on the hub does (`configured`). Without one it
-is taken for timm's own. Not in the file either: a "gluon_xception65" has ImageNet's colours.
+what a network was normalised with: the config.json beside it does (`configured`). Without one it is
+assumed to be timm's own.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jaxseg.weights.imported import Imported
+from jaxseg.weights.imported import COLOURS, Imported
 from jaxseg.weights.names import Entries, Rule, depths, from_torch
 from jaxseg.weights.torchvision import VGG16_FEATURES, VGG16_OPTIONS
 
@@ -84,14 +84,16 @@ def recognise(entries: Entries) -> Imported | None:
         options = {"backbone": "efficientnet_lite0", **_TENSORFLOW}
         colours: dict[str, Any] = {"mean": (127.0,) * 3, "std": (128.0,) * 3}
         family = "efficientnet-lite-pytorch efficientnet_lite0"
-        return from_torch(entries, _LITE_PYTORCH, family, options=options, **colours)
+        known = frozenset()  # one publication
+        return from_torch(entries, _LITE_PYTORCH, family, assumed=known, options=options, **colours)
     if "conv_stem.weight" in entries:
         blocks = depths(entries, r"blocks\.(\d+)\.(\d+)\.conv_dw")
         if backbone := _DEPTHS.get(blocks):
-            options = {"backbone": backbone, **_TIMM}
-            return from_torch(
-                entries, _inverted_residuals(blocks), f"timm {backbone}", options=options
-            )
+            family, assumed = f"timm {backbone}", COLOURS
+            if backbone == "efficientnet_lite0":
+                family, assumed = f"{family} or tf_{backbone}", COLOURS.union(_TIMM)
+            rules, options = _inverted_residuals(blocks), {"backbone": backbone, **_TIMM}
+            return from_torch(entries, rules, family, assumed=assumed, options=options)
     if "blocks.20.stack.conv3.conv_pw.weight" in entries and "stem.0.conv.weight" in entries:
         options = {"backbone": "xception65", **_TIMM, "norm_epsilon": 1e-3}
         return from_torch(
@@ -103,13 +105,28 @@ def recognise(entries: Entries) -> Imported | None:
 
 
 def configured(imported: Imported, config: Mapping[str, Any]) -> Imported:
-    """With what timm's config.json on the hub adds: the architecture, and the colours in 0..1."""
-    if str(config.get("architecture", "")).startswith("tf_"):
-        imported = dataclasses.replace(imported, options={**imported.options, **_TENSORFLOW})
-    training = config.get("pretrained_cfg", {})
-    if "mean" in training and "std" in training:
-        mean, std = (tuple(round(255 * x, 6) for x in training[key]) for key in ("mean", "std"))
-        imported = dataclasses.replace(imported, mean=mean, std=std)
+    """With what timm's config.json says of what is only assumed.
+
+    That is the architecture, and the colours in 0..1. Any other config says nothing.
+    """
+    architecture = str(config.get("architecture", ""))
+    backbone = imported.options["backbone"]
+    if backbone.replace("_", "") not in architecture.replace("_", ""):
+        return imported
+    if "padding" in imported.assumed:
+        options = _TENSORFLOW if architecture.startswith("tf_") else _TIMM
+        imported = dataclasses.replace(
+            imported,
+            family=f"timm {architecture}",
+            options={**imported.options, **options},
+            assumed=imported.assumed.difference(_TIMM),
+        )
+    training = config.get("pretrained_cfg") or {}
+    if imported.assumed >= COLOURS <= training.keys():
+        mean, std = (tuple(round(255.0 * x, 6) for x in training[key]) for key in ("mean", "std"))
+        imported = dataclasses.replace(
+            imported, mean=mean, std=std, assumed=imported.assumed - COLOURS
+        )
     return imported
 
 

@@ -36,7 +36,7 @@ VGG16_FEATURES: Rule = (
     rf"features\.({'|'.join(_VGG_CONVS)})",
     lambda i: f"encoder/conv{_VGG_CONVS[i]}",
 )
-VGG16_OPTIONS = {"backbone": "vgg16", "rounding": "floor"}
+VGG16_OPTIONS = {"backbone": "vgg16", "rounding": "floor", "fc_padding": "valid"}
 _VGG16: list[Rule] = [
     VGG16_FEATURES,
     (r"classifier\.0", "fc6"),
@@ -126,6 +126,7 @@ def _segmentation(entries: Entries) -> Imported | None:
     options: dict[str, Any] = {
         "backbone": variant,
         "output_stride": 8,
+        "multi_grid": (),
         "aux_head": "aux_classifier.4.weight" in entries,
         "corners": "half_pixel",
         **_PADDED,
@@ -134,7 +135,8 @@ def _segmentation(entries: Entries) -> Imported | None:
         return from_torch(
             entries, _FCN, f"torchvision fcn_{variant}", "fcn_resnet", options=options
         )
-    options |= {"head_conv": True, "atrous_rates": (6, 12, 18)}  # 12, 24, 36 at stride 8
+    options |= {"dilate_strided": False, "head_conv": True}
+    options["atrous_rates"] = (6, 12, 18)  # 12, 24, 36 at stride 8
     return from_torch(
         entries, _DEEPLABV3, f"torchvision deeplabv3_{variant}", "deeplabv3", options=options
     )

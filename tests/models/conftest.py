@@ -1,4 +1,4 @@
-"""Variables and compilation that keep the models' tests fast."""
+"""Variables and encoders that keep the models' tests fast."""
 
 import math
 
@@ -36,12 +36,17 @@ def random_variables():
     return make
 
 
-@pytest.fixture(scope="session")
-def run_compiled():
-    """Call a function under jit. Each program runs once: unoptimized, it compiles twice as fast."""
+@pytest.fixture
+def shallow(monkeypatch):
+    """Encoders of one block of each kind: seconds to compile, rather than a minute."""
+    from jaxseg.models import efficientnet_lite, mobilenet_v2, resnet, xception
 
-    def run(function, *args):
-        options: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
-        return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
-
-    return run
+    for family in (mobilenet_v2, efficientnet_lite):
+        for name, rows in family.VARIANTS.items():
+            rows = tuple(row._replace(blocks=1) for row in rows)
+            monkeypatch.setitem(family.VARIANTS, name, rows)
+    for variants in (xception.VARIANTS, xception.ALIGNED_VARIANTS):
+        for name, rows in variants.items():
+            monkeypatch.setitem(variants, name, (*rows[:4], *rows[-2:]))
+    for name, (*kind, _) in resnet.VARIANTS.items():
+        monkeypatch.setitem(resnet.VARIANTS, name, (*kind, (1, 2, 1, 2)))

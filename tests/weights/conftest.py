@@ -6,17 +6,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def run_compiled():
-    """Call a function under jit. Each program runs once: unoptimized, it compiles twice as fast."""
-
-    def run(function, *args):
-        options: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
-        return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
-
-    return run
-
-
-@pytest.fixture(scope="session")
 def network():
     """The model that imported weights are for, without dropout, and its variables.
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 
 from jaxseg import models, weights
 from jaxseg.errors import UserError
-from jaxseg.weights import keras, slim, smp, timm, torchvision
+from jaxseg.weights import inspect, keras, slim, smp, timm, torchvision
 from jaxseg.weights.merge import merge
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -57,8 +58,9 @@ def test_each_network_is_of_one_family_and_every_entry_has_a_place(name):
 
     imported = recognised(entries)
     # every entry once, but for the biases that go into Keras's running means
-    lost = entries.keys() - set(imported.source_names.values())
-    assert all(entry.endswith("_conv/bias") for entry in lost)
+    assert entries.keys() == {*imported.source_names.values(), *imported.added_to}
+    assert all(entry.endswith("_conv/bias") for entry in imported.added_to)
+    assert imported.added_to.keys().isdisjoint(imported.source_names.values())
     assert imported.variables.keys() == imported.source_names.keys()
     assert imported.unused == ()
     aux = ("aux_logits",) if "torchvision_fcn" in name or "torchvision_deep" in name else ()
@@ -161,6 +163,8 @@ def test_keras_counts_unnamed_layers_on_in_a_session_and_has_renamed_its_logits(
 def test_timm_s_config_tells_tensorflow_s_network_and_the_colours():
     imported = recognised(entries_of("timm_tf_efficientnet_lite0"))
     assert imported.options["padding"] == "symmetric"
+    assert imported.assumed == {"padding", "norm_epsilon", "mean", "std"}
+    assert "tf_efficientnet_lite0" in imported.family
     config = {
         "architecture": "tf_efficientnet_lite0",
         "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 1.0]},
@@ -170,4 +174,67 @@ def test_timm_s_config_tells_tensorflow_s_network_and_the_colours():
     assert configured.options["norm_epsilon"] == 1e-3
     assert configured.mean == (127.5, 127.5, 127.5)
     assert configured.std == (63.75, 127.5, 255.0)
-    assert timm.configured(imported, {}) == imported
+    assert configured.assumed == frozenset()
+    own = timm.configured(imported, {"architecture": "efficientnet_lite0"})
+    assert own.options == imported.options
+    assert own.assumed == {"mean", "std"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"architecture": "vgg16", "pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]}},
+        {"architecture": "mobilenetv2_100", "pretrained_cfg": None},
+        {"model": {"name": "unet"}},
+    ],
+)
+def test_a_config_of_something_else_says_nothing(config):
+    """A local folder may hold anything."""
+    imported = recognised(entries_of("timm_mobilenetv2_100"))
+    assert timm.configured(imported, config) == imported
+
+
+def test_a_config_changes_nothing_that_is_known():
+    imported = recognised(entries_of("keras_mobilenet_v2"))
+    config = {
+        "architecture": "mobilenetv2_100",
+        "pretrained_cfg": {"mean": [0, 0, 0], "std": [1, 1, 1]},
+    }
+    assert timm.configured(imported, config) == imported
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FIXTURES.glob("*.npz")))
+def test_colours_are_known_where_the_program_fixes_them(name):
+    fixed = name.startswith(("keras", "efficientnet_lite0_pytorch"))
+    assumed = recognised(entries_of(name)).assumed
+    assert assumed & {"mean", "std"} == (set() if fixed else {"mean", "std"})
+    assert ("padding" in assumed) == (
+        name in ("timm_efficientnet_lite0", "timm_tf_efficientnet_lite0")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torchvision_fcn_resnet50", {"multi_grid": ()}),
+        ("torchvision_deeplabv3_resnet50", {"multi_grid": (), "dilate_strided": False}),
+        ("smp_deeplabv3plus_resnet18", {"multi_grid": (), "dilate_strided": True}),
+        ("torchvision_vgg16", {"fc_padding": "valid"}),
+        ("timm_vgg16", {"fc_padding": "valid"}),
+        ("keras_vgg16", {"fc_padding": "valid"}),
+    ],
+)
+def test_options_that_no_name_or_shape_shows_are_told(name, options):
+    imported = recognised(entries_of(name))
+    assert imported.options | options == imported.options
+
+
+def test_inspect_shows_where_keras_s_biases_go(tmp_path):
+    names = {name: value.ndim for name, value in entries_of("keras_resnet50").items()}
+    entries: Any = {name: np.ones((1,) * ndim, np.float32) for name, ndim in names.items()}
+    np.savez(tmp_path / "keras.npz", **entries)
+    lines = list(inspect.describe(str(tmp_path / "keras.npz")))
+    assert not any("(not recognised)" in line for line in lines)
+    row = next(line for line in lines if line.startswith("conv2_block1_3_conv/bias "))
+    assert row.endswith("into batch_stats/encoder/stage1_block1/norm3/mean")

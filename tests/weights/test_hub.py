@@ -17,12 +17,9 @@ COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
+    """An empty cache, and what HF_HUB_OFFLINE=1 sets."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-
-    def no_network(*args, **kwargs):
-        raise errors.LocalEntryNotFoundError("no network")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_network)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
 
@@ -34,6 +31,15 @@ def add(cache, repo, name, content, revision="main"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def add_absent(cache, repo, name):
+    """What the hub's library leaves after it was told that there is no such file."""
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True, exist_ok=True)
+    (folder / "refs/main").write_text(COMMITS["main"])
+    (folder / ".no_exist" / COMMITS["main"]).mkdir(parents=True, exist_ok=True)
+    (folder / ".no_exist" / COMMITS["main"] / name).touch()
 
 
 def resnet18(width=1):
@@ -55,16 +61,35 @@ def resnet18(width=1):
 def test_a_cached_name_is_found_without_a_network(cache):
     path = add(cache, "timm/resnet18", "model.safetensors", b"x")
     add(cache, "timm/resnet18", "pytorch_model.bin", b"y")
-    add(cache, "timm/resnet18", "config.json", b'{"architecture": "resnet18"}')
-    assert hub.fetch("hf://timm/resnet18") == (path, {"architecture": "resnet18"})
+    config = add(cache, "timm/resnet18", "config.json", b"{}")
+    assert hub.fetch("hf://timm/resnet18") == (path, config)
 
 
 def test_a_revision_and_a_file(cache):
     add(cache, "a/b", "config.json", b"{}")
     add(cache, "a/b", "model.safetensors", b"x")
-    add(cache, "a/b", "config.json", b'{"v": 1}', "v1")
+    config = add(cache, "a/b", "config.json", b"{}", "v1")
     deep = add(cache, "a/b", "deep/er.pth", b"x", "v1")
-    assert hub.fetch("hf://a/b@v1/deep/er.pth") == (deep, {"v": 1})
+    assert hub.fetch("hf://a/b@v1/deep/er.pth") == (deep, config)
+
+
+def test_a_repository_known_to_lack_files_is_found_without_a_network(cache):
+    path = add(cache, "a/b", "pytorch_model.bin", b"x")
+    add_absent(cache, "a/b", "model.safetensors")
+    add_absent(cache, "a/b", "config.json")
+    assert hub.fetch("hf://a/b") == (path, None)
+    add_absent(cache, "c/d", "model.safetensors")
+    add_absent(cache, "c/d", "pytorch_model.bin")
+    with pytest.raises(UserError, match=r"hf://c/d: it has no model.safetensors or pytorch_model"):
+        hub.fetch("hf://c/d")
+
+
+def test_what_is_cached_is_enough_without_a_network(cache):
+    """Nothing is known of the preferred file, nor of the config."""
+    path = add(cache, "a/b", "pytorch_model.bin", b"x")
+    assert hub.fetch("hf://a/b") == (path, None)
+    path = add(cache, "a/b", "file.pth", b"x")
+    assert hub.fetch("hf://a/b/file.pth") == (path, None)
 
 
 def test_not_cached_and_no_network_is_one_line(cache):
@@ -80,7 +105,7 @@ def test_a_repository_without_safetensors_gives_its_other_file(cache, monkeypatc
         raise errors.EntryNotFoundError(name)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
-    assert hub.fetch("hf://a/b") == (path, {})
+    assert hub.fetch("hf://a/b") == (path, None)
     with pytest.raises(UserError, match=r"hf://c/d: it has no model.safetensors or pytorch_model"):
         hub.fetch("hf://c/d")
 
@@ -91,12 +116,31 @@ def test_a_malformed_name_is_shown_the_form(name, cache):
         hub.fetch(name)
 
 
-def test_timms_config_says_the_colours(cache):
-    add(cache, "timm/resnet18", "model.safetensors", safetensors.numpy.save(resnet18()))
-    colours = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 1.0]}
-    config = {"architecture": "resnet18", "pretrained_cfg": colours}
-    add(cache, "timm/resnet18", "config.json", json.dumps(config).encode())
-    imported = weights.load("hf://timm/resnet18")
+def test_a_name_that_the_hub_does_not_allow_is_one_line(cache):
+    with pytest.raises(UserError, match=r"hf://a\.\.b/c: .*Cannot have -- or \.\. in repo_id"):
+        hub.fetch("hf://a..b/c")
+
+
+CONFIG = {
+    "architecture": "resnet18",
+    "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 1.0]},
+}
+
+
+@pytest.mark.parametrize("where", ["hub", "folder"])
+def test_timms_config_says_the_colours(where, cache):
+    """On the hub, and beside a local file."""
+    repo = "timm/resnet18"
+    path = add(cache, repo, "model.safetensors", safetensors.numpy.save(resnet18()))
+    source = f"hf://{repo}" if where == "hub" else str(path)
+    assert weights.load(source).assumed >= {"mean", "std"}
+    config = add(cache, repo, "config.json", json.dumps(CONFIG).encode())
+    imported = weights.load(source)
     assert imported.options["backbone"] == "resnet18"
     assert imported.mean == (127.5, 127.5, 127.5)
     assert imported.std == (63.75, 127.5, 255.0)
+    assert not imported.assumed & {"mean", "std"}
+    config.write_text('{"architecture": ')
+    with pytest.raises(UserError, match=r"can't read .*config\.json") as error:
+        weights.load(source)
+    assert "\n" not in str(error.value)

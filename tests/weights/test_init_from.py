@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, data, experiment, weights
+from jaxseg import checkpoint, data, experiment, models, weights
 from jaxseg import config as configs
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
@@ -71,6 +71,46 @@ def test_a_run_begins_with_what_evaluation_of_another_used(config, source, capsy
     assert_equal(state.ema, averages)
     assert int(state.step) == 0
     assert "unet of" in capsys.readouterr().out
+
+
+def test_no_two_leaves_share_memory(config):
+    """A step gives the memory of its state away, and no memory can be given twice."""
+    _, state = begin(config)
+    leaves = jax.tree.leaves(state)
+    assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
+
+
+def test_a_run_tells_all_options_but_those_of_training(source):
+    imported = weights.load(str(source))
+    known = {**models.options("unet"), "width": 4, "depth": 2}
+    del known["dropout"]
+    assert imported.options == known
+
+
+def test_a_run_of_another_upsampling_is_refused_with_flags(config, monkeypatch):
+    """Nearest and bilinear have the same names and shapes."""
+    imported = weights.load(config.init_from)
+    other = dataclasses.replace(imported, options={**imported.options, "upsampling": "nearest"})
+    monkeypatch.setattr(weights, "load", lambda source: other)
+    config.model.upsampling = "bilinear"
+    with pytest.raises(UserError, match=r"add --config\.model\.upsampling=nearest$"):
+        begin(config)
+
+
+def test_a_run_of_another_width_is_refused_with_flags(config):
+    config.model.width = 3
+    with pytest.raises(UserError, match=r"misshapen: .*: add --config\.model\.width=4, or change"):
+        begin(config)
+
+
+def test_a_source_may_begin_with_the_home_folder(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w.npz").touch()
+    assert weights.locate("~/w.npz") == (tmp_path / "w.npz", {})
+    shutil.copytree(source, tmp_path / "run")
+    for name in ("~/run", "~/run@latest", "~/run@2"):
+        assert weights.is_run(name)
+        assert weights.load(name).variables.keys() == weights.load(str(source)).variables.keys()
 
 
 def test_training_moves_on_from_there_and_resumes_without_the_source(config, source, tmp_path):

@@ -1,6 +1,7 @@
 """Every entry is accounted for: imported, excused and said so, or named in the error."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,5 +176,39 @@ def test_a_pattern_keeps_fresh_what_the_source_has_too():
 
 @pytest.mark.parametrize("key", ["fresh", "unused"])
 def test_a_pattern_that_matches_nothing_is_a_mistake(key):
+    patterns: Any = {key: ("logit",)}
     with pytest.raises(UserError, match=rf"config\.init_{key}: 'logit' matches no.*aspp, encoder"):
-        merge(variables(SEGMENTER), imported(SEGMENTER), model="x", **{key: ("logit",)})
+        merge(variables(SEGMENTER), imported(SEGMENTER), model="x", **patterns)
+
+
+CLASSIFIER = {
+    **ENCODER,
+    "params/head_conv/kernel": (1, 1, 4, 8),
+    "batch_stats/head_norm/mean": (8,),
+    **head("logits", 8, 21),
+}
+
+
+def test_a_classifier_without_its_top_begins_another():
+    for given in (ENCODER, without(CLASSIFIER, "logits")):
+        source = imported(given, "classifier")
+        merged, report = merge(variables(CLASSIFIER), source, model="classifier")
+        assert_taken(merged, source, given)
+        assert set(report.fresh) == {path.split("/")[1] for path in CLASSIFIER.keys() - given}
+
+
+@pytest.mark.parametrize("lost", ["head_conv", "head_norm", "head_"])
+def test_a_classifier_that_lacks_a_layer_in_its_middle_is_refused(lost):
+    source = imported(without(CLASSIFIER, lost), "classifier")
+    with pytest.raises(UserError, match=rf"missing: .*{lost}"):
+        merge(variables(CLASSIFIER), source, model="classifier")
+
+
+def test_an_error_says_the_flags_that_may_mend_it():
+    with pytest.raises(UserError, match=r"missing: .*: add --config.model.aspp=False, or change"):
+        merge(
+            variables(SEGMENTER),
+            imported(without(SEGMENTER, "aspp")),
+            model="segmenter",
+            hint="--config.model.aspp=False",
+        )

@@ -7,10 +7,12 @@ import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
+from jaxseg.weights import pickled
 from jaxseg.weights.pickled import LEGACY_START
 from jaxseg.weights.read import read
 
@@ -87,6 +89,68 @@ def test_a_pickle_runs_nothing(write, function, tmp_path):
     with pytest.raises(UserError, match=re.escape(function)):
         read(tmp_path / "bad.pth")
     assert not canary.exists()
+
+
+def built(target, state):
+    """The opcodes that give `target` a state, as pickles do with objects they have made."""
+    return b"\x80\x02" + target + pickle.dumps(state, 2)[2:-1] + b"b."
+
+
+def test_a_pickle_does_not_change_a_type_of_numpy(tmp_path):
+    """np.dtype's own __setstate__ would change it for the whole process."""
+    before = np.dtype(ml_dtypes.bfloat16).__reduce__()
+    state = (3, ">", None, None, None, -1, -1, 0)
+    write_zip(tmp_path / "bad.pth", built(b"ctorch\nBFloat16Storage\n", state))
+    with pytest.raises(UserError, match=r"bad\.pth"):
+        read(tmp_path / "bad.pth")
+    assert np.dtype(ml_dtypes.bfloat16).__reduce__() == before
+    np.testing.assert_array_equal(read(FILES / "tensors.pth")["bfloat16"], [1.5, -2])
+
+
+KNOWN = {
+    ("collections", "OrderedDict"),
+    ("torch", "Size"),
+    ("torch", "FloatStorage"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_parameter"),
+}
+
+
+@pytest.mark.parametrize(("module", "name"), sorted(KNOWN))
+@pytest.mark.parametrize("state", [{"name": 1}, (None, {"__defaults__": (1, 2)})])
+def test_a_pickle_does_not_change_what_it_is_handed(module, name, state, tmp_path):
+    """Neither attributes nor a function's defaults."""
+    write_zip(tmp_path / "bad.pth", built(f"c{module}\n{name}\n".encode(), state))
+    with pytest.raises(UserError, match=r"bad\.pth"):
+        read(tmp_path / "bad.pth")
+    for key, expected in EXPECTED.items():
+        np.testing.assert_array_equal(read(FILES / "tensors.pth")[key], expected)
+
+
+@pytest.mark.parametrize("state", [{"size": (9,)}, (None, {"size": (9,)}), ["x", 0, (9,), (1,)]])
+def test_a_pickle_does_not_change_a_tensor_it_has_made(state, tmp_path):
+    tensor = tensor_pickle(0, (4,), (1,)).removesuffix(b"s.")
+    state = pickle.dumps(state, 2)[2:-1]
+    write_zip(tmp_path / "bad.pth", tensor + state + b"bs.")
+    with pytest.raises(UserError, match=r"bad\.pth"):
+        read(tmp_path / "bad.pth")
+
+
+def test_a_dictionary_is_handed_nothing_but_its_entries(tmp_path):
+    """PyTorch gives state_dicts an attribute `_metadata`; others must not become its methods."""
+    tensor = tensor_pickle(1, (3,), (1,))
+    entries = tensor.removeprefix(b"\x80\x02}").removesuffix(b".")
+    state = pickle.dumps({"items": 1, "get": 2, "_metadata": {}}, 2)[2:-1]
+    content = b"\x80\x02ccollections\nOrderedDict\n)R" + entries + state + b"b."
+    write_zip(tmp_path / "w.pth", content)
+    np.testing.assert_array_equal(read(tmp_path / "w.pth")["w"], [1, 2, 3])
+
+
+def test_nothing_that_a_pickle_is_handed_has_room_for_attributes():
+    for value in pickled.ALLOWED.values():
+        assert not isinstance(value, type)
+        assert not hasattr(value, "__dict__"), value
+        assert not hasattr(value, "__setstate__"), value
 
 
 def tensor_pickle(offset, size, stride, count=4):

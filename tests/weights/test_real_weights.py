@@ -3,7 +3,9 @@
 JAXSEG_DEV_DATA names their folder; the weights lie beside it.
 """
 
+import json
 import os
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import weights
+from jaxseg import cli, weights
 from jaxseg.ops.resize import resize
 
 DATA = Path(os.environ.get("JAXSEG_DEV_DATA", "no/data"))
@@ -86,3 +88,41 @@ def _centre(path):
     left, top = (width - 224) // 2, (height - 224) // 2
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image.crop((left, top, left + 224, top + 224)), np.float32)
+
+
+def test_the_command_has_the_pixel_accuracies_too(tmp_path, capsys, one_device):
+    """Convert, predict and evaluate, with the flags that `inspect` prints.
+
+    The canvas of the command is whole numbers: 128 for the mean of 127.5.
+    """
+    source = str(WEIGHTS / "deeplabv3_mobilenet_v2_voc21_folded.npz")
+    voc, workdir = DATA / "voc_mini/VOCdevkit/VOC2012", str(tmp_path / "run")
+    data = ["--data_dir", str(tmp_path / "data")]
+
+    def jaxseg(*argv):
+        assert cli.main(list(argv)) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    told = jaxseg("weights", "inspect", source)
+    (argument,) = re.findall(r"--config FILE:(\S+)", told)
+    colours = re.findall(r'--config\.dataset\.\w+="[^"]+"', told)
+    colours = [flag.replace('"', "") for flag in colours]  # as a shell takes them
+    assert len(colours) == 2
+    config = ["--config", f"configs/voc.py:{argument}", *colours]
+    jaxseg("weights", "convert", source, *config, "--workdir", workdir, *data)
+
+    images = [str(voc / f"JPEGImages/{name}.jpg") for name in PIXEL_ACCURACY]
+    jaxseg("predict", "--workdir", workdir, "--out", str(tmp_path / "out"), *images)
+    right = counted = 0
+    for name, wanted in PIXEL_ACCURACY.items():
+        truth = np.asarray(Image.open(voc / f"SegmentationClass/{name}.png"))
+        ours = np.asarray(Image.open(tmp_path / f"out/{name}.png"))
+        hits = (ours == truth)[truth != VOID]
+        assert hits.mean() == pytest.approx(wanted, abs=0.002), name
+        right, counted = right + hits.sum(), counted + hits.size
+
+    jaxseg("data", "prepare", "voc", "--source", str(voc), *data)
+    jaxseg("evaluate", "--workdir", workdir, *data)
+    scores = json.loads((tmp_path / "run/eval/val.json").read_text())
+    assert scores["examples"] == len(PIXEL_ACCURACY)
+    assert scores["pixel_accuracy"] == pytest.approx(right / counted, abs=1e-4)
