@@ -51,6 +51,7 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
     model = models.build(
         name, num_classes, dtype=DTYPES[config.dtype], axis_name=way.axis_name, **options
     )
+    steps.check(model)
     tiles.check(model, tuple(config.augment.crop_size), config.eval.tile_size)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(

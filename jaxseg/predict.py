@@ -30,7 +30,8 @@ def predict(
     batch = np.empty((1, *padded, 3), np.uint8)
     batch[:] = padding.mean_pixel(config.dataset.mean)
     batch[0, :height, :width] = image
-    mask = run.predict_step(state.eval_variables, {"image": batch})
+    size = np.array([[height, width]], np.int32)
+    mask = run.predict_step(state.eval_variables, {"image": batch, "size": size})
     return np.asarray(mask)[0, :height, :width]
 
 

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxseg import metrics, tiles
+from jaxseg.errors import UserError
 from jaxseg.ops import resize
 from jaxseg.state import TrainState
 
@@ -29,6 +30,15 @@ def normalize(
     return (images.astype(jnp.float32) - jnp.asarray(mean).reshape(1, 1, 1, 3)) / jnp.asarray(
         std
     ).reshape(1, 1, 1, 3)
+
+
+def check(model: nn.Module) -> None:
+    """Raise UserError where logits do not lie over the image, as all steps take it."""
+    if getattr(model, "of_patches", False):
+        raise UserError(
+            "model classifier: fc_padding is 'valid', which labels patches of the image and not "
+            "its pixels: use fc_padding=symmetric"
+        )
 
 
 def train_step(
@@ -95,7 +105,10 @@ def eval_step(
     tile_size: int = 0,
     axis_name: str | None = None,
 ) -> Int[Array, "c c"]:
-    """The confusion matrix of `batch` (image, label, mask bool [b]) at the labels' resolution."""
+    """The confusion matrix of `batch` at the labels' resolution.
+
+    It holds image, label, mask bool [b] and what else `predict_step` needs.
+    """
     prediction = predict_step(
         variables, batch, model=model, normalize=normalize, tile_size=tile_size
     )
@@ -116,7 +129,8 @@ def predict_step(
     """The most likely class of every pixel of `batch["image"]`.
 
     A model without logits for the border of an image sees it mirrored there, `tile_size` pixels of
-    output at a time (see `tiles.overlap_tile`); others see the image as it is.
+    output at a time (see `tiles.overlap_tile`); `batch["size"]`, int32 [b 2], says where images end
+    and padding begins. Others see all as it is.
     """
 
     def classify(images: Array) -> Array:
@@ -127,7 +141,7 @@ def predict_step(
 
     images = normalize(batch["image"])
     if tiles.context(model):
-        return tiles.overlap_tile(classify, images, model, tile_size)
+        return tiles.overlap_tile(classify, images, batch["size"], model, tile_size)
     return classify(images)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxseg.errors import UserError
 
@@ -46,20 +45,24 @@ def check(model: Any, crop_size: tuple[int, int], tile_size: int) -> None:
 def overlap_tile(
     function: Callable[[Array], Array],
     images: Float[Array, "b h w c"],
+    sizes: Int[Array, "b 2"],
     model: Any,
     tile_size: int = 0,
 ) -> Array:
     """`function`, which leaves out the model's context, of images mirrored at their border.
 
+    The border is that of each image by itself: its padding is not seen.
+
     Args:
       function: [b, h, w, c] -> [b, h - 2 * context, w - 2 * context, ...].
-      images: of any size.
+      images: of any size, padded at the bottom and on the right.
+      sizes: height and width of each without the padding.
       model: says what sizes go in.
       tile_size: height and width of the output that is computed at a time, a multiple of
         `model.grid`; 0 computes it at once. The output is the same, the memory for features is not.
 
     Returns:
-      [b, h, w, ...].
+      [b, h, w, ...]; in the padding, that of the image mirrored on and on.
     """
     b, *size, c = images.shape
     # an output tile, how many cover the image, and the input that a tile needs
@@ -67,10 +70,10 @@ def overlap_tile(
     count = [-(-n // t) for n, t in zip(size, tile, strict=True)]
     window = [model.fit(t + 2 * model.context) for t in tile]
     rows, cols = (
-        _mirror(n, before=model.context, total=(k - 1) * t + w)
-        for n, k, t, w in zip(size, count, tile, window, strict=True)
+        _mirror(sizes[:, axis], before=model.context, total=(k - 1) * t + w)
+        for axis, (k, t, w) in enumerate(zip(count, tile, window, strict=True))
     )
-    extended = images[:, rows][:, :, cols]
+    extended = jax.vmap(lambda image, rows, cols: image[rows][:, cols])(images, rows, cols)
 
     def one(corner: Array) -> Array:
         start = (0, corner[0], corner[1], 0)
@@ -85,12 +88,12 @@ def overlap_tile(
     return whole[:, : size[0], : size[1]]
 
 
-def _mirror(size: int, *, before: int, total: int) -> np.ndarray:
+def _mirror(sizes: Int[Array, " b"], *, before: int, total: int) -> Int[Array, "b total"]:
     """For `total` pixels from -before on: which of 0..size-1 stands there.
 
     The border pixel is not repeated, and what is mirrored is mirrored again as often as needed:
     numpy.pad's "reflect".
     """
-    period = max(2 * (size - 1), 1)
-    at = (np.arange(total) - before) % period
-    return np.minimum(at, period - at) if size > 1 else np.zeros(total, int)
+    period = jnp.maximum(2 * (sizes - 1), 1)[:, None]
+    at = (jnp.arange(total, dtype=jnp.int32) - before)[None] % period
+    return jnp.minimum(at, period - at)

@@ -65,20 +65,21 @@ def train_and_evaluate(
     # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
     # source of weights shows.
     begin = functools.partial(initial.create, run, config, train_source)
-    state = None if checkpoint.steps(workdir / "checkpoints") else begin()
+    fresh = None if checkpoint.steps(workdir / "checkpoints") else begin()
     configs.store(config, workdir, allow_change=allow_config_change)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )
     start, evaluated = 0, False
     if (last := checkpoints.latest_step()) is None:
-        state = state or begin()
+        state = fresh or begin()
     else:
         like = jax.eval_shape(run.init_state)
         state, meta = checkpoint.load(workdir / "checkpoints", last, like)
         start, evaluated = int(meta["step"]), bool(meta["evaluated"])
         if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
             state = initial.measure_norms(run, config, state, train_source)
+    del fresh  # training would keep it all the while
     state = run.parallel.replicate(state)
     progress = Progress(start=start, total=config.total_steps, batch_size=config.batch_size)
     writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated)

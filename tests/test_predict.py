@@ -16,6 +16,7 @@ from jaxseg.predict import find_images, predict
 CLASSES = Classes(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 MODELS = [
     "unet,width=4,depth=2",
+    "unet,width=4,depth=2,padding=valid",
     "fcn,stride=8,width_multiplier=0.0625,fc_width=16",
     "fcn,stride=32,width_multiplier=0.0625,fc_width=16",
     "deeplabv3plus,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,decoder_channels=8",
@@ -26,6 +27,7 @@ MODELS = [
 def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
     """Unpadded, so that the model itself meets every size."""
     tiny_config.model = common.model_config(model)
+    tiny_config.augment.crop_size = (44, 44)  # fits the unpadded one
     tiny_config.eval.size_multiple = 1
     run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
     rng = np.random.default_rng(0)
@@ -53,27 +55,57 @@ def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_
     np.testing.assert_array_equal(masks[0][:56, :56], masks[1][:56, :56])
 
 
+class Images:
+    """A source of these images, all of class 0."""
+
+    classes = CLASSES
+
+    def __init__(self, *images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index: int, /) -> Example:
+        image = self.images[index]
+        return {"image": image, "label": np.zeros(image.shape[:2], np.int32), "name": str(index)}
+
+
+def test_an_unpadded_net_sees_images_mirrored_and_no_padding(tiny_config, one_device):
+    """Odd sizes, alone and in a batch, give the same however much they are padded."""
+    tiny_config.model = common.model_config("unet,width=4,depth=2,padding=valid")
+    tiny_config.augment.crop_size = (44, 44)
+    tiny_config.eval.batch_size = 2
+    # bright, far from the mean that images are padded with
+    rng = np.random.default_rng(0)
+    images = [rng.integers(150, 255, (*size, 3), np.uint8) for size in ((37, 21), (29, 32))]
+    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
+    state = run.init_state()
+    masks, matrices = [], []
+    for multiple, canvas in ((1, (0, 0)), (32, (0, 0)), (1, (64, 64))):
+        tiny_config.eval.size_multiple, tiny_config.eval.canvas = multiple, canvas
+        masks.append([predict(run, tiny_config, state, image) for image in images])
+        matrices.append(miou.evaluate(run, tiny_config, state, Images(*images))["confusion"])
+    for padded in masks[1:]:
+        for one, other in zip(masks[0], padded, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert matrices[0] == matrices[1] == matrices[2]
+    predicted = np.concatenate([mask.ravel() for mask in masks[0]])
+    np.testing.assert_array_equal(matrices[0][0], np.bincount(predicted, minlength=3))
+    assert np.ptp(predicted) > 0
+
+
 def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
     tiny_config.eval.canvas, tiny_config.eval.size_multiple = (60, 40), 16
     image = np.random.default_rng(0).integers(0, 255, (37, 47, 3), np.uint8)
-
-    class One:
-        classes = CLASSES
-
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index: int, /) -> Example:
-            return {"image": image, "label": np.zeros((37, 47), np.int32), "name": "a"}
-
     seen = []
 
     def first_channel(_, batch):
-        seen.append(batch["image"])
+        seen.append((batch["image"], batch["size"]))
         return batch["image"][..., 0].astype(np.int32)
 
     def no_matrix(_, batch):
-        seen.append(np.asarray(batch["image"])[:1])
+        seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
         return np.zeros((3, 3), np.int64)
 
     run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
@@ -81,9 +113,11 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
     shapes = jax.eval_shape(run.init_state)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     mask = predict(run, tiny_config, state, image)
-    miou.evaluate(run, tiny_config, state, One())
-    assert seen[0].shape == (1, 60, 56, 3)
-    np.testing.assert_array_equal(*seen)
+    miou.evaluate(run, tiny_config, state, Images(image))
+    for images, size in seen:
+        assert images.shape == (1, 60, 56, 3)
+        np.testing.assert_array_equal(images, seen[0][0])
+        np.testing.assert_array_equal(size, [[37, 47]])
     np.testing.assert_array_equal(mask, image[..., 0])
 
 

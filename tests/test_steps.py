@@ -54,7 +54,7 @@ def make(aux=False, lr=1.0, model=None, **options):
         "loss": functools.partial(losses.cross_entropy, void=VOID),
         "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
     }  # fmt: skip
-    step: Any = functools.partial(steps.train_step, **{**fixed, **options})
+    step: Any = jax.jit(functools.partial(steps.train_step, **{**fixed, **options}))
     first = state.create(model, tx, seed=0, image_size=(8, 8), ema=False)
     return step, first, model
 
@@ -135,6 +135,7 @@ def test_prediction_and_evaluation_see_the_border_mirrored(batch, tile_size):
         "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
         "tile_size": tile_size,
     }
+    batch["size"] = jnp.array([[8, 8], [8, 8]])  # no padding
     mask = steps.predict_step({"params": first.params}, batch, **fixed)
     pad = ((0, 0), (1, 1), (1, 1), (0, 0))
     mirrored = np.pad(np.asarray(batch["image"]), pad, mode="reflect")

@@ -1,5 +1,4 @@
-import functools
-import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,31 +25,64 @@ class Blur:
     def __call__(self, images):
         assert all(n == self.fit(n) for n in images.shape[1:3])
         k = 2 * self.context + 1
-        rows, cols = (n - k + 1 for n in images.shape[1:3])
-        taps = (images[:, i : i + rows, j : j + cols] for i in range(k) for j in range(k))
-        return functools.reduce(operator.add, taps)
+        add: Any = jax.lax.add
+        return jax.lax.reduce_window(images, 0.0, add, (1, k, k, 1), (1, 1, 1, 1), "VALID")
 
 
 def pictures(*shape):
     return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
 
 
+def whole(images):
+    """The sizes of images without padding."""
+    return jnp.asarray([images.shape[1:3]] * len(images), jnp.int32)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (5, 4), (20, 13), (16, 32)])
 @pytest.mark.parametrize(("context", "tile_size"), [(1, 0), (3, 4), (9, 0), (9, 4)])
-def test_the_border_is_mirrored_as_numpy_does(size, context, tile_size):
+def test_the_border_is_mirrored_as_numpy_does(size, context, tile_size, run_compiled):
     """However small the image, and however it is cut into tiles."""
     images, model = pictures(2, *size, 3), Blur(context, grid=4)
-    got = tiles.overlap_tile(model, images, model, tile_size)
     pad = ((0, 0), (context, context), (context, context), (0, 0))
-    expected = Blur(context)(np.pad(images, pad, mode="reflect"))
+
+    def both(images, mirrored):
+        got = tiles.overlap_tile(model, images, whole(images), model, tile_size)
+        return got, Blur(context)(mirrored)
+
+    got, expected = run_compiled(both, images, np.pad(images, pad, mode="reflect"))
     assert got.shape == images.shape
     np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_output_without_channels_and_of_another_type():
+@pytest.mark.parametrize(("context", "tile_size"), [(3, 0), (9, 4)])
+def test_every_image_is_mirrored_at_its_own_border(context, tile_size, run_compiled):
+    """Images of several sizes in a batch, NaN beyond them: nothing of the padding is seen."""
+    model, sizes = Blur(context, grid=4), [(5, 12), (1, 1), (11, 7)]
+    images = np.full((3, 11, 12, 3), np.nan, np.float32)
+    for image, (h, w) in zip(images, sizes, strict=True):
+        image[:h, :w] = pictures(h, w, 3)
+    pad = ((context, context), (context, context), (0, 0))
+    parts = [image[:h, :w] for image, (h, w) in zip(images, sizes, strict=True)]
+    mirrored = [np.pad(part, pad, mode="reflect")[None] for part in parts]
+
+    def both(images, mirrored):
+        got = tiles.overlap_tile(model, images, jnp.asarray(sizes), model, tile_size)
+        return got, [Blur(context)(one)[0] for one in mirrored]
+
+    for one, expected in zip(*run_compiled(both, images, mirrored), strict=True):
+        h, w, _ = expected.shape
+        np.testing.assert_allclose(one[:h, :w], expected, atol=1e-3)
+
+
+def test_output_without_channels_and_of_another_type(run_compiled):
     images, model = pictures(2, 9, 7, 3), Blur(2)
-    got = tiles.overlap_tile(lambda x: model(x).argmax(-1), images, model, 4)
-    np.testing.assert_array_equal(got, tiles.overlap_tile(model, images, model).argmax(-1))
+
+    def both(images):
+        sizes = whole(images)
+        got = tiles.overlap_tile(lambda x: model(x).argmax(-1), images, sizes, model, 4)
+        return got, tiles.overlap_tile(model, images, sizes, model).argmax(-1)
+
+    np.testing.assert_array_equal(*run_compiled(both, images))
 
 
 @pytest.fixture(scope="module")
@@ -59,45 +91,48 @@ def unet():
 
 
 @pytest.fixture(scope="module")
-def logits(unet, random_unet_variables):
-    """By tiles of 0, 8, ..., and in one piece of an image large enough."""
+def unet_variables(unet, run_compiled):
+    images = jnp.zeros((1, unet.fit(1), unet.fit(1), 3))
+    return run_compiled(lambda: unet.init(jax.random.key(0), images, train=False))
+
+
+@pytest.fixture
+def logits(unet, unet_variables):
+    """By tiles of 8, 16, ..., or with 0 at once."""
 
     def run(images, tile_size):
         def function(images):
-            return unet.apply(random_unet_variables, images, train=False)[0]
+            return unet.apply(unet_variables, images, train=False)[0]
 
-        return tiles.overlap_tile(function, images, unet, tile_size)
+        return tiles.overlap_tile(function, images, whole(images), unet, tile_size)
 
-    return jax.jit(run, static_argnums=1)
-
-
-@pytest.fixture(scope="module")
-def random_unet_variables(unet):
-    images = jnp.zeros((1, unet.fit(1), unet.fit(1), 3))
-    return jax.jit(lambda: unet.init(jax.random.key(0), images, train=False))()
+    return run
 
 
-@pytest.mark.parametrize("size", [(1, 5), (37, 50)])
-@pytest.mark.parametrize("tile_size", [8, 16, 64])
-def test_tiles_of_a_unet_equal_the_whole(logits, size, tile_size):
-    images = pictures(1, *size, 3)
-    whole = logits(images, 0)
-    assert whole.shape == (1, *size, 3)
-    np.testing.assert_allclose(logits(images, tile_size), whole, atol=1e-5)
+@pytest.mark.parametrize(
+    ("size", "tile_size"), [((1, 5), 8), ((37, 50), 8), ((13, 50), 16), ((37, 50), 64)]
+)
+def test_tiles_of_a_unet_equal_the_whole(logits, size, tile_size, run_compiled):
+    once, tiled = run_compiled(
+        lambda images: [logits(images, n) for n in (0, tile_size)], pictures(1, *size, 3)
+    )
+    assert once.shape == (1, *size, 3)
+    np.testing.assert_allclose(tiled, once, atol=1e-5)
 
 
 @pytest.mark.parametrize("tile_size", [0, 12])
 def test_the_net_on_a_part_equals_the_same_pixels_of_a_larger_image(
-    unet, logits, random_unet_variables, tile_size
+    unet, logits, unet_variables, tile_size, run_compiled
 ):
     """Where it sees real context, away from the mirror, on the same pooling grid."""
     large, lost = pictures(1, 90, 94, 3), unet.context
-    predicted = logits(large, tile_size)
     size = unet.fit(60)
-    apply = jax.jit(lambda x: unet.apply(random_unet_variables, x, train=False)[0])
     # the extended image begins `lost` before the image
     top, left = (-lost) % unet.grid, (-lost) % unet.grid + 2 * unet.grid
-    part = apply(large[:, top : top + size, left : left + size])
+    cut = large[:, top : top + size, left : left + size]
+    predicted, part = run_compiled(
+        lambda: (logits(large, tile_size), unet.apply(unet_variables, cut, train=False)[0])
+    )
     rows, cols = (slice(at + lost, at + size - lost) for at in (top, left))
     assert part.shape[1] == size - 2 * lost >= 16
     np.testing.assert_allclose(part, predicted[:, rows, cols], atol=1e-5)
@@ -129,11 +164,11 @@ def test_an_unpadded_net_trains_and_is_evaluated(tiny_config, one_device):
     with pytest.raises(UserError, match=r"crop_size: unet: .* 32x32.*use 44"):
         experiment.build(tiny_config, source.classes, announce=print)
     tiny_config.augment.crop_size = (44, 48)
-    matrices = []
+    matrices, state = [], None
     for tile_size in (0, 16):
         tiny_config.eval.tile_size = tile_size
         run = experiment.build(tiny_config, source.classes, announce=print)
-        state = run.init_state()
+        state = state or run.init_state()
         scores = miou.evaluate(run, tiny_config, state, source)
         matrices.append(np.asarray(scores["confusion"]))
     np.testing.assert_array_equal(*matrices)

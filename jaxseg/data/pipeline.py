@@ -37,18 +37,24 @@ class Batch(NamedTuple):
     """`mask` is False for examples that only fill up a batch: they count nowhere.
 
     `weight` is what the loss adds to the class weight of each pixel, None where it adds nothing.
+    `size` is the height and width of each image without evaluation's padding.
     """
 
     names: tuple[str, ...]
     image: UInt8[np.ndarray, "b h w 3"]
     label: Int32[np.ndarray, "b h w"]
     mask: Bool[np.ndarray, " b"]
+    size: Int32[np.ndarray, "b 2"]
     weight: Float32[np.ndarray, "b h w"] | None = None
 
     def for_training(self) -> dict[str, np.ndarray]:
         """What a training step takes."""
         arrays = {"image": self.image, "label": self.label}
         return arrays if self.weight is None else {**arrays, "weight": self.weight}
+
+    def for_evaluation(self) -> dict[str, np.ndarray]:
+        """What an evaluation step takes."""
+        return {"image": self.image, "label": self.label, "mask": self.mask, "size": self.size}
 
 
 FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
@@ -229,7 +235,7 @@ def _padded_batch(
     batch.image[:] = pixel
     batch.label[:] = void
     for slot, example in enumerate(examples):
-        height, width = example["label"].shape
+        height, width = batch.size[slot] = example["label"].shape
         batch.image[slot, :height, :width] = example["image"]
         batch.label[slot, :height, :width] = example["label"]
     batch.mask[len(examples) :] = False
@@ -238,8 +244,8 @@ def _padded_batch(
 
 
 def _empty_batch(count: int, size: tuple[int, ...]) -> Batch:
-    image = np.empty((count, *size, 3), np.uint8)
-    return Batch((), image, np.empty((count, *size), np.int32), np.ones(count, bool))
+    image, label = np.empty((count, *size, 3), np.uint8), np.empty((count, *size), np.int32)
+    return Batch((), image, label, np.ones(count, bool), np.full((count, 2), size, np.int32))
 
 
 def _read_ahead(jobs: Iterable[Callable[[], T]], workers: int, ahead: int) -> Generator[T]:

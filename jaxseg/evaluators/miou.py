@@ -29,7 +29,8 @@ def evaluate(
     Args:
       run: the compiled steps.
       config: its `eval` part says in what batches. Their size changes no number; `size_multiple`
-        and `canvas` do a little, where padding is seen: at borders, and by DeepLab's image pooling.
+        and `canvas` do a little, where padding is seen: at borders, and by DeepLab's image pooling
+        (not by unpadded models, see `tiles`).
       state: what to evaluate; its averages if it keeps them.
       source: labelled examples.
       watch: sees the batches go by; training ends an evaluation here when it is asked to stop.
@@ -51,8 +52,8 @@ def evaluate(
     )
     with batches:
         for batch in watch(batches):
-            arrays = {"image": batch.image, "label": batch.label, "mask": batch.mask}
-            pending.append(run.eval_step(state.eval_variables, run.parallel.place(arrays)))
+            arrays = run.parallel.place(batch.for_evaluation())
+            pending.append(run.eval_step(state.eval_variables, arrays))
             examples += int(batch.mask.sum())
             if len(pending) > 1:  # one behind, so that the device never waits for the host
                 total += np.asarray(pending.pop(0))

@@ -25,7 +25,9 @@ def replace_strides(
     return replaced
 
 
-def check_output_stride(output_stride: int) -> None:
-    """Raise UserError unless it is 8, 16 or 32."""
-    if output_stride not in (8, 16, 32):
-        raise UserError(f"output_stride is {output_stride!r}, expected one of 8, 16, 32")
+def check_output_stride(output_stride: int, coarsest: int = 32) -> None:
+    """Raise UserError unless it is 8, 16, ... or `coarsest`, a power of two."""
+    strides = [8 << i for i in range(coarsest.bit_length() - 3)]
+    if output_stride not in strides:
+        allowed = ", ".join(map(str, strides))
+        raise UserError(f"output_stride is {output_stride!r}, expected one of {allowed}")

@@ -28,7 +28,7 @@ class Classifier(nn.Module):
     - mobilenet_v2 and efficientnet_lite0 have a 1x1 convolution to 1280 channels before the logits.
     - vgg16 has fc6 (7x7) and fc7 (1x1) of `fc_width` channels. `fc_padding` of fc6 "valid" is the
       classifier on every patch, for images of at least 193 pixels (224 with rounding "floor");
-      "symmetric" is FCN's, as large as the features.
+      "symmetric" is FCN's, as large as the features, which alone can be trained as a segmentation.
     - `dropout` before the logits, and in vgg16 after fc6 too: 0.5 in its paper, 0.2 is usual for
       mobilenet_v2 and efficientnet_lite0.
     - `corners` of the resize of logits to the size of labels (see `ops.resize`).
@@ -57,6 +57,11 @@ class Classifier(nn.Module):
             allowed = " or ".join(FC_PADDINGS)
             raise UserError(f"fc_padding is {self.fc_padding!r}, expected {allowed}")
         super().__post_init__()
+
+    @property
+    def of_patches(self) -> bool:
+        """Whether logit i is that of the patch about pixel 32 * i + 111.5: the border has none."""
+        return self.backbone == "vgg16" and self.fc_padding == "valid"
 
     def _encoder_options(self) -> dict[str, Any]:
         names = ("output_stride", "multi_grid", "width_multiplier", "rounding")

@@ -27,7 +27,8 @@ class DeepLabV3Plus(DeepLabV3):
     - `decoder`: without one the logits are at the output stride, those of DeepLabv3.
     - `low_level_channels` to which "stage1" is reduced before it joins the context.
     - `decoder_depth` 3x3 convolutions to `decoder_channels` follow: 2 in the paper.
-    - `upsampling` of the context to stride 4: one of UPSAMPLINGS (see `ops.upsample`).
+    - `upsampling` of the context to stride 4: one of UPSAMPLINGS (see `ops.upsample`). The kernel
+      of "transposed" is as large as that step, so that weights fit their own output stride alone.
     """
 
     decoder: bool = True

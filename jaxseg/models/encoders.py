@@ -63,7 +63,7 @@ def _maker(
     """The encoder's class with its options bound."""
     if backbone not in ENCODERS:
         raise UserError(f"no backbone {backbone!r}: {suggest(backbone, ENCODERS)}")
-    if width_multiplier <= 0:
+    if not width_multiplier > 0:  # so that NaN is none either
         raise UserError(f"width_multiplier is {width_multiplier}, expected more than 0")
     encoder = ENCODERS[backbone]
     for option, value in options.items():

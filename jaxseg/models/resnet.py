@@ -5,17 +5,15 @@ are torchvision's and timm's "v1.5": it strides in its 3x3. The last batch norm 
 branch starts with scale zero, so that every block starts as the identity (Goyal et al. 2017,
 section 5.1).
 
-Atrous replacement (Chen et al. 2017, "Rethinking atrous convolution", section 3.1): past the output
-stride a stage keeps its resolution, and every convolution that would have followed its stride is
-dilated instead. The features then equal those of stride 32 at every position that those have.
+Past the output stride a stage keeps its resolution, and every convolution that would have followed
+its stride is dilated instead (see `atrous`).
 """
-
-from functools import partial
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError, suggest
+from jaxseg.models.atrous import check_output_stride, replace_strides
 from jaxseg.ops.layers import Layers
 from jaxseg.ops.pooling import max_pool_3x3
 
@@ -38,10 +36,7 @@ def check_options(
         raise UserError(f"no backbone {variant!r}: {suggest(variant, VARIANTS)}")
     if not 4 <= stages <= 7:
         raise UserError(f"ResNet stages is {stages}, expected 4, or up to 7 (DeepLabv3's cascade)")
-    strides = tuple(8 << i for i in range(stages - 1))
-    if output_stride not in strides:
-        allowed = ", ".join(map(str, strides))
-        raise UserError(f"output_stride is {output_stride!r}, expected one of {allowed}")
+    check_output_stride(output_stride, coarsest=2 << stages)
     blocks = VARIANTS[variant][-1][-1]
     if multi_grid and len(multi_grid) != blocks:
         raise UserError(
@@ -128,27 +123,22 @@ class ResNet(nn.Module):
         out = {}
         x = self.layers.conv(width, kernel_size=7, stride=2, name="stem_conv")(images)
         x = out["stem"] = nn.relu(self.layers.norm(name="stem_norm")(x))
-        x = max_pool_3x3(x)
-        reached, rate = 4, 1  # stride so far, and the dilation that stands for the strides left out
-        for stage, blocks in enumerate(depths, start=1):
-            make = partial(
-                Block, width << (min(stage, 4) - 1), bottleneck, stride_in_3x3, layers=self.layers
-            )
-            for i in range(blocks):
-                stride, before = 1, rate
-                if i == 0 and stage > 1:
-                    if reached < self.output_stride:
-                        stride, reached = 2, reached * 2
-                    else:
-                        rate *= 2
-                # The convolution that had the stride still sees its input at the old rate; only
-                # those after it are dilated.
-                if self.dilate_strided:
-                    before = rate
-                grid = self.multi_grid[i] if self.multi_grid and stage >= 4 else 1
-                dilations = (before * grid, rate * grid)
-                # A copy of stage 4 projects as it does: parameters do not depend on strides.
-                project, name = i == 0 and stage > 4, f"stage{stage}_block{i + 1}"
-                x = make(stride=stride, dilations=dilations, project=project, name=name)(x)
-            out[f"stage{stage}"] = x
+        x = max_pool_3x3(x, padding=self.layers.padding)
+        blocks = [(stage, i) for stage, n in enumerate(depths, start=1) for i in range(n)]
+        wanted = [2 if i == 0 and stage > 1 else 1 for stage, i in blocks]
+        replaced = replace_strides(wanted, self.output_stride, reached=4)
+        for (stage, i), dense, (stride, before) in zip(blocks, wanted, replaced, strict=True):
+            after = before * dense // stride  # what comes after a stride left out is dilated by it
+            grid = self.multi_grid[i] if self.multi_grid and stage >= 4 else 1
+            x = out[f"stage{stage}"] = Block(
+                width << (min(stage, 4) - 1),
+                bottleneck,
+                stride_in_3x3,
+                stride,
+                ((after if self.dilate_strided else before) * grid, after * grid),
+                self.layers,
+                # a copy of stage 4 projects as it does: parameters do not depend on strides
+                project=i == 0 and stage > 4,
+                name=f"stage{stage}_block{i + 1}",
+            )(x)
         return out

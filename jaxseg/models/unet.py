@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.ops.layers import Layers, bind
-from jaxseg.ops.pooling import max_pool, max_pool_with_indices
+from jaxseg.ops.pooling import max_pool, max_pool_with_indices, max_unpool
 from jaxseg.ops.resize import check_corners
 from jaxseg.ops.transposed import UpConv
 from jaxseg.ops.upsample import check_method, enlarge
@@ -200,7 +200,7 @@ class UNet(nn.Module):
         conv = layers.conv(features, kernel_size=kernel_size, use_bias=True, name=name)
         if indices is not None:
             x = _centre(conv(x), indices.shape)  # zeros where unpadded convolutions lost pixels
-            x = enlarge(x, (skip.shape[1], skip.shape[2]), "max_unpool", indices=indices)
+            x = max_unpool(x, indices, (skip.shape[1], skip.shape[2]))
             return _centre(x, (b, rows, cols))
         x = enlarge(x, (2 * h, 2 * w), self.upsampling, corners=self.corners)[:, :rows, :cols]
         if self.padding == "valid":

@@ -12,23 +12,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.models import encoders
+from jaxseg.models import encoders, xception
 from jaxseg.models.unet import DoubleConv
 from jaxseg.ops.layers import bind
 from jaxseg.ops.resize import check_corners
-from jaxseg.ops.upsample import METHODS, Upsample, check_method
+from jaxseg.ops.upsample import Upsample, check_method
 
 SKIPS = ("stem", "stage1", "stage2", "stage3")  # of "up1".."up4"; "up0" has none
-# these backbones keep no indices of a 2x2 pooling for each of their strides
-UPSAMPLING = tuple(method for method in METHODS if method != "max_unpool")
 
 
 class UNetResNet(nn.Module):
     """Logits as large as the image; endpoints the backbone's and "up4".."up0". Any size goes.
 
-    - `backbone` and `width_multiplier`: see `encoders`; the ResNets are those with known weights.
+    - `backbone` (all but "xception", whose features leave out the border) and `width_multiplier`:
+      see `encoders`; the ResNets are those with known weights.
     - `decoder_channels` of "up4", ..., "up0".
-    - `upsampling`: any of `ops.upsample` but "max_unpool"; `corners` of bilinear and bicubic.
+    - `upsampling`: any of `ops.upsample`; `corners` of bilinear and bicubic.
     - `padding`, `norm_epsilon` and `norm_momentum` of all layers, as imported weights need them.
     """
 
@@ -46,7 +45,12 @@ class UNetResNet(nn.Module):
 
     def __post_init__(self):
         encoders.check_options(self.backbone, width_multiplier=self.width_multiplier)
-        check_method(self.upsampling, UPSAMPLING)
+        if self.backbone in xception.VARIANTS:
+            raise UserError(
+                f"unet_resnet: backbone {self.backbone!r} has an unpadded stem, so that its "
+                "features leave out the border of the image: use 'xception65'"
+            )
+        check_method(self.upsampling)
         check_corners(self.corners)
         if len(self.decoder_channels) != 5 or min(self.decoder_channels) < 1:
             raise UserError(

@@ -1,8 +1,9 @@
 """Xception as an encoder: Chollet's, and the modified aligned one of DeepLabv3+.
 
 "xception" (Chollet, CVPR 2017, figure 5, as in Keras): a block is separable convolutions, each
-followed by one batch norm, and a 3x3 max pooling with the stride. Its stem is not padded, so that
-features begin three pixels inside the image. Published weights need padding "tf_same" and
+followed by one batch norm, and a 3x3 max pooling with the stride. Its stem is not padded: features
+leave out three pixels on every side, so that logits resized to the image lie up to three pixels too
+far out. For segmentation take "xception65". Published weights need padding "tf_same" and
 norm_epsilon 1e-3.
 
 "xception65" (Chen et al., ECCV 2018, figure 4): three separable convolutions a block, the last of

@@ -51,6 +51,7 @@ def max_unpool(
 ) -> Float[Array, "b h2 w2 c"]:
     """Each value to its index on a map of `size`, zeros elsewhere: the way back of the pooling.
 
+    Zeiler, Fergus, ECCV 2014, section 2.1; SegNet, Badrinarayanan et al. 2017, section 3.
     Each index must lie in its own window x window block, as those of `max_pool_with_indices` do:
     then no scatter is needed, whose gradient is slow and, on a GPU, not the same twice.
     """

@@ -3,15 +3,14 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError, suggest
 from jaxseg.ops import resize
 from jaxseg.ops.layers import Layers
-from jaxseg.ops.pooling import max_unpool
 from jaxseg.ops.transposed import BilinearUp
 
-METHODS = (*resize.METHODS, "transposed", "resize_conv", "max_unpool", "bed_of_nails")
+METHODS = (*resize.METHODS, "transposed", "resize_conv", "bed_of_nails")
 
 
 def check_method(method: str, methods: tuple[str, ...] = METHODS) -> None:
@@ -28,12 +27,9 @@ class Upsample(nn.Module):
       (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
     - "transposed": a learned transposed convolution of each channel by itself that starts bilinear
       ("transposed", Long et al. 2015, section 4.3).
-    - "max_unpool": each pixel to where max pooling found it, from the `indices` that
-      `pooling.max_pool_with_indices` gave, zeros elsewhere (Zeiler, Fergus, ECCV 2014, section 2.1;
-      SegNet, Badrinarayanan et al. 2017, section 3).
     - "bed_of_nails": each pixel to the top left of its block, zeros elsewhere.
 
-    The last three enlarge by `factor` exactly and leave off what is over at the bottom and right:
+    The last two enlarge by `factor` exactly and leave off what is over at the bottom and right:
     `size` is that of a map before a pooling or stride that rounded up.
     """
 
@@ -44,10 +40,7 @@ class Upsample(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        x: Float[Array, "b h w c"],
-        size: tuple[int, int],
-        indices: Int[Array, "b h w c"] | None = None,
+        self, x: Float[Array, "b h w c"], size: tuple[int, int]
     ) -> Float[Array, "b h2 w2 c"]:
         check_method(self.method)
         rows, cols = size
@@ -57,7 +50,7 @@ class Upsample(nn.Module):
         if self.method == "resize_conv":
             y = resize.resize(x, size, method="nearest")
             return self.layers.conv(x.shape[-1], use_bias=True, name="conv")(y)
-        return enlarge(x, size, self.method, self.factor, self.corners, indices)
+        return enlarge(x, size, self.method, self.factor, self.corners)
 
 
 def enlarge(
@@ -66,15 +59,10 @@ def enlarge(
     method: str,
     factor: int = 2,
     corners: str = "half_pixel",
-    indices: Int[Array, "b h w c"] | None = None,
 ) -> Float[Array, "b h2 w2 c"]:
     """The methods of `Upsample` that learn nothing."""
     if method == "bed_of_nails":
         return bed_of_nails(x, size, factor)
-    if method == "max_unpool":
-        if indices is None:
-            raise ValueError("max unpooling without the indices of the pooling")
-        return max_unpool(x, indices, size, factor)
     return resize.resize(x, size, corners, method)
 
 

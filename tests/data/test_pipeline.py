@@ -200,8 +200,8 @@ def test_evaluation_sees_each_example_once_and_whole(workers, batch_size, array_
         for batch in iterator:
             assert len(batch.names) == len(batch.mask) == batch_size
             assert batch.weight is None
-            rows = zip(batch.names, batch.image, batch.label, batch.mask, strict=True)
-            for name, image, label, valid in rows:
+            rows = zip(*batch.for_evaluation().values(), batch.names, strict=True)
+            for image, label, valid, size, name in rows:
                 if not valid:
                     assert name == ""
                     assert (label == 200).all()
@@ -211,6 +211,7 @@ def test_evaluation_sees_each_example_once_and_whole(workers, batch_size, array_
                 example = source[int(name.removeprefix("example"))]
                 h, w = example["label"].shape
                 assert label.shape == (-(-h // 16) * 16, -(-w // 16) * 16)
+                assert tuple(size) == (h, w)
                 np.testing.assert_array_equal(label[:h, :w], example["label"])
                 np.testing.assert_array_equal(image[:h, :w], example["image"])
                 assert (label[h:] == 200).all()

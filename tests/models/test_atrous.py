@@ -17,5 +17,8 @@ def test_by_hand(output_stride, expected):
 
 
 def test_output_stride():
-    with pytest.raises(UserError, match="output_stride is 12, expected one of 8, 16, 32"):
+    check_output_stride(64, coarsest=64)
+    with pytest.raises(UserError, match=r"output_stride is 12, expected one of 8, 16, 32$"):
         check_output_stride(12)
+    with pytest.raises(UserError, match=r"output_stride is 128, expected one of 8, 16, 32, 64$"):
+        check_output_stride(128, coarsest=64)

@@ -1,11 +1,14 @@
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import models
+from configs import common
+from jaxseg import experiment, models
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.models.classifier import Classifier
 
@@ -93,6 +96,7 @@ def test_fc6_can_be_padded(random_variables, run_compiled):
     np.testing.assert_allclose(found[:, 3:-3, 3:-3], inside, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2"])
 def test_the_mean_of_the_map_is_the_classifier_on_pooled_features(
     backbone, random_variables, run_compiled
@@ -109,20 +113,21 @@ def test_the_mean_of_the_map_is_the_classifier_on_pooled_features(
     np.testing.assert_allclose(found.mean(axis=(1, 2)), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("vgg16", 224), ("resnet18", 32)])
-def test_dropout_acts_in_training_only(backbone, size, random_variables):
-    model = Classifier(3, backbone, width_multiplier=0.1, fc_width=8, dropout=0.5)
-    images = pictures(size, size)
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet18"])
+def test_dropout_acts_in_training_only(backbone, random_variables, run_compiled):
+    options: dict[str, Any] = {"width_multiplier": 0.1, "fc_width": 8, "fc_padding": "symmetric"}
+    model, images = Classifier(3, backbone, dropout=0.5, **options), pictures(32, 32)
     variables = random_variables(model, images)
 
-    @partial(jax.jit, static_argnames="train")
     def run(key, train):
         rngs, mutable = {"dropout": key}, ["batch_stats"]
         return model.apply(variables, images, train=train, rngs=rngs, mutable=mutable)[0][0]
 
-    first, second = (jax.random.key(seed) for seed in (1, 2))
-    assert np.any(run(first, train=True) != run(second, train=True))
-    np.testing.assert_array_equal(run(first, train=False), run(second, train=False))
+    keys = jax.random.split(jax.random.key(0), 2)
+    first, second = run_compiled(jax.vmap(lambda key: run(key, train=True)), keys)
+    assert np.any(first != second)
+    jax.eval_shape(lambda: logits(model, variables, images))  # asks for no random key
 
 
 @pytest.mark.parametrize(
@@ -138,6 +143,19 @@ def test_dropout_acts_in_training_only(backbone, size, random_variables):
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
         models.build("classifier", 3, dtype=jnp.float32, axis_name=None, **options)
+
+
+def test_logits_of_patches_are_not_spread_over_the_image(tiny_config):
+    """Logit i of the unpadded fc6 stands for pixel 32 i + 111.5: not a segmentation."""
+    classes = Classes(("a", "b"), ((0, 0, 0), (255, 0, 0)))
+    argument = "classifier,backbone=vgg16,width_multiplier=0.05,fc_width=6"
+    tiny_config.model = common.model_config(argument)
+    with pytest.raises(UserError, match=r"fc_padding is 'valid'.*use fc_padding=symmetric"):
+        experiment.build(tiny_config, classes, announce=print)
+    tiny_config.model = common.model_config(f"{argument},fc_padding=symmetric")
+    experiment.build(tiny_config, classes, announce=print)
+    for backbone in ("resnet18", "mobilenet_v2"):  # the option is vgg16's alone
+        assert not Classifier(2, backbone).of_patches
 
 
 def test_images_too_small_for_fc6():

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.models import efficientnet_lite, encoders, mobilenet_v2, resnet, xception
+from jaxseg.models import encoders
 from jaxseg.ops.conv import Conv, DepthwiseConv
 from jaxseg.ops.layers import bind
 from jaxseg.ops.norm import BatchNorm
 
 EVALUATE = bind(train=False, dtype=jnp.float32, axis_name=None)
-TRAIN = bind(train=True, dtype=jnp.float32, axis_name=None)
 # one backbone a family, as narrow as its channels stay alive
 NARROW = {
     "resnet18": 0.1,
@@ -38,20 +37,6 @@ CHANNELS = {
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 
-@pytest.fixture
-def shallow(monkeypatch):
-    """One block of each kind: seconds to compile, rather than a minute."""
-    for family in (mobilenet_v2, efficientnet_lite):
-        for name, rows in family.VARIANTS.items():
-            rows = tuple(row._replace(blocks=1) for row in rows)
-            monkeypatch.setitem(family.VARIANTS, name, rows)
-    for variants in (xception.VARIANTS, xception.ALIGNED_VARIANTS):
-        for name, rows in variants.items():
-            monkeypatch.setitem(variants, name, (*rows[:4], *rows[-2:]))
-    for name, (*kind, _) in resnet.VARIANTS.items():
-        monkeypatch.setitem(resnet.VARIANTS, name, (*kind, (1, 2, 1, 2)))
-
-
 def pictures(b, h, w):
     return jnp.asarray(np.random.default_rng(0).normal(size=(b, h, w, 3)), jnp.float32)
 
@@ -62,6 +47,7 @@ def features(backbone, images, layers=EVALUATE, **options):
     return jax.eval_shape(lambda: encoder.init_with_output(jax.random.key(0), images)[0])
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(
     ("backbone", "output_stride"),
     [(name, stride) for name in CHANNELS for stride in ((32,) if name == "vgg16" else (32, 8))],
@@ -100,11 +86,13 @@ def test_atrous_features_are_the_strided_ones_made_dense(backbone, random_variab
 
 
 @pytest.mark.usefixtures("shallow")
-@pytest.mark.parametrize("backbone", NARROW)
-def test_every_parameter_has_a_gradient_and_every_statistic_moves(
-    backbone, random_variables, run_compiled
-):
-    """Gradients are those of evaluation mode.
+@pytest.mark.parametrize(
+    "backbone",
+    # the last has the code of mobilenet_v2, with larger kernels
+    [pytest.param(n, marks=pytest.mark.slow if "lite0" in n else ()) for n in NARROW],
+)
+def test_every_parameter_has_a_gradient(backbone, random_variables, run_compiled):
+    """In evaluation mode.
 
     In training, a batch norm takes out the bias of one before it where only linear layers are
     between them (MobileNetV2's projections, Xception65's depthwise convolutions).
@@ -118,20 +106,10 @@ def test_every_parameter_has_a_gradient_and_every_statistic_moves(
         last = out["stage4"]
         return (last * jnp.cos(jnp.arange(last.size).reshape(last.shape))).sum()
 
-    def train(variables):
-        model = encoders.build(backbone, TRAIN, **options)
-        return model.apply(variables, images, mutable=["batch_stats"])[1].get("batch_stats", {})
-
-    gradient, after = run_compiled(
-        lambda variables: (jax.grad(loss)(variables["params"]), train(variables)), variables
-    )
+    gradient = run_compiled(jax.grad(loss), variables["params"])
     for path, leaf in jax.tree.leaves_with_path(gradient):
         assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
         assert np.abs(leaf).max() > 1e-4, jax.tree_util.keystr(path)
-    before = variables.get("batch_stats", {})
-    assert bool(before) == (backbone != "vgg16")
-    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        assert np.all(old != new)
 
 
 @pytest.mark.usefixtures("shallow")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import models
+from jaxseg import models, tiles
 from jaxseg.errors import UserError
 from jaxseg.ops.conv import Conv, DepthwiseConv
 from jaxseg.ops.norm import BatchNorm
@@ -19,6 +19,7 @@ CLASSES = 3
 NARROW: dict[str, Any] = {"backbone": "resnet18", "width_multiplier": 4 / 64}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": ("unet", {"width": 4, "depth": 3, "dropout": (0.1,)}),
+    "unet_valid": ("unet", {"width": 4, "depth": 1, "padding": "valid", "batch_norm": False}),
     "unet_resnet": ("unet_resnet", {**NARROW, "decoder_channels": (6, 5, 4, 3, 2)}),
     "classifier": ("classifier", NARROW),
     "fcn32": ("fcn", {"stride": 32, "width_multiplier": 4 / 64, "fc_width": 8}),
@@ -60,6 +61,28 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "aux_head": True,
         },
     ),
+    "mobilenet_plus": (
+        "deeplabv3plus",
+        {
+            "backbone": "mobilenet_v2",
+            "width_multiplier": 0.1,
+            "separable": True,
+            "atrous_rates": (6,),
+            "aspp_channels": 6,
+            "low_level_channels": 5,
+            "decoder_channels": 7,
+        },
+    ),
+    "xception_v3": (
+        "deeplabv3",
+        {
+            "backbone": "xception65",
+            "width_multiplier": 0.05,
+            "multi_grid": (1, 2, 4),
+            "atrous_rates": (6,),
+            "aspp_channels": 6,
+        },
+    ),
 }
 STRIDES = {
     "classifier": 32,
@@ -67,9 +90,14 @@ STRIDES = {
     "deeplabv3": 16,
     "deeplabv3_cascade_spp": 16,
     "deeplabv3plus": 4,
+    "mobilenet_plus": 4,
+    "xception_v3": 16,
 }
-# One of each: the same code is in the others.
-SOME = ["unet", "fcn8", "deeplabv3plus"]
+WITHOUT_NORMS = ("unet_valid", "fcn32", "fcn16_paper")
+# the encoders of the others have biases without a gradient in training: see test_encoders.py
+TRAINED = [case for case in CASES if case not in ("mobilenet_plus", "xception_v3")]
+# The same code is in the others.
+SOME = ["unet", "deeplabv3plus"]
 
 
 def build(case, dtype=jnp.float32, axis_name=None):
@@ -96,37 +124,45 @@ def train_gradient(model, variables, images, key):
     return logits, gradient, after
 
 
-def pictures(b, h, w):
+def pictures(model, b, h, w):
+    """Images of this size, or for an unpadded model of the next larger one that goes in."""
+    if tiles.context(model):
+        h, w = model.fit(h), model.fit(w)
     return jnp.asarray(np.random.default_rng(0).normal(size=(b, h, w, 3)), jnp.float32)
 
 
-def logits_size(case, h, w):
-    stride = STRIDES.get(case, 1)
-    return math.ceil(h / stride), math.ceil(w / stride)
+def logits_shape(case, model, images):
+    stride, lost = STRIDES.get(case, 1), 2 * tiles.context(model)
+    b, h, w, _ = images.shape
+    return b, math.ceil((h - lost) / stride), math.ceil((w - lost) / stride), CLASSES
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize("case", TRAINED)
 def test_every_parameter_has_a_gradient_and_every_statistic_moves(
     case, random_variables, run_compiled
 ):
-    model, images = build(case), pictures(3, 33, 47)
+    model = build(case)
+    images = pictures(model, 3, 33, 47)
     variables = random_variables(model, images)
     key = jax.random.key(0)
     logits, gradient, after = run_compiled(partial(train_gradient, model), variables, images, key)
-    assert logits.shape == (3, *logits_size(case, 33, 47), CLASSES)
+    assert logits.shape == logits_shape(case, model, images)
     for path, leaf in jax.tree.leaves_with_path(gradient):
         assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
         assert np.abs(leaf).max() > 1e-4, jax.tree_util.keystr(path)
     before = variables.get("batch_stats", {})
-    assert bool(before) == (case not in ("fcn32", "fcn16_paper"))
+    assert bool(before) == (case not in WITHOUT_NORMS)
     for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         assert np.all(old != new)
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", SOME)
 def test_one_pixel_trains_without_nan(case, random_variables, run_compiled):
     # one image of one pixel: every batch norm sees one value a channel
-    model, images = build(case), pictures(1, 1, 1)
+    model = build(case)
+    images = pictures(model, 1, 1, 1)
     variables = random_variables(model, images)
     key = jax.random.key(0)
     result = run_compiled(partial(train_gradient, model), variables, images, key)
@@ -134,27 +170,32 @@ def test_one_pixel_trains_without_nan(case, random_variables, run_compiled):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", CASES)
 def test_evaluation_takes_odd_sizes_and_changes_nothing(case, random_variables, run_compiled):
-    model, images = build(case), pictures(2, 7, 5)
+    model = build(case)
+    images = pictures(model, 2, 7, 5)
     variables = random_variables(model, images)
 
     def forward(variables, images):
         return model.apply(variables, images, train=False, mutable=["batch_stats"])
 
     (logits, _), updates = run_compiled(forward, variables, images)
-    assert logits.shape == (2, *logits_size(case, 7, 5), CLASSES)
+    assert logits.shape == logits_shape(case, model, images)
     assert np.isfinite(logits).all()
     before, after = (tree.get("batch_stats", {}) for tree in (variables, updates))
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", CASES)
 def test_bfloat16_computes_between_float32_parameters_and_float32_logits(case):
     model = build(case, dtype=jnp.bfloat16)
+    images = pictures(model, 1, 1, 1)  # the smallest image goes through all of them
     (logits, endpoints), variables = jax.eval_shape(
-        lambda: model.init_with_output(jax.random.key(0), jnp.ones((1, 16, 16, 3)), train=False)
+        lambda: model.init_with_output(jax.random.key(0), images, train=False)
     )
+    assert logits.shape == logits_shape(case, model, images)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert logits.dtype == jnp.float32
     for name, endpoint in endpoints.items():
@@ -162,6 +203,7 @@ def test_bfloat16_computes_between_float32_parameters_and_float32_logits(case):
         assert endpoint.dtype == (jnp.float32 if is_scores else jnp.bfloat16), name
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", CASES)
 def test_settings_reach_every_layer(case):
     name, options = CASES[case]
@@ -172,6 +214,7 @@ def test_settings_reach_every_layer(case):
     model = models.build(
         name, CLASSES, dtype=jnp.bfloat16, axis_name="batch", **{**options, **settings}
     )
+    images = pictures(model, 2, 16, 16)[:, None]
     norms, convs = [], []
 
     def look(call, args, kwargs, context):
@@ -185,9 +228,9 @@ def test_settings_reach_every_layer(case):
         return model.init(jax.random.key(0), images, train=True)
 
     with nn.intercept_methods(look):
-        jax.eval_shape(jax.vmap(init, axis_name="batch"), jnp.ones((2, 1, 16, 16, 3)))
+        jax.eval_shape(jax.vmap(init, axis_name="batch"), images)
     assert convs
-    assert bool(norms) == (case not in ("fcn32", "fcn16_paper"))
+    assert bool(norms) == (case not in WITHOUT_NORMS)
     for norm in norms:
         assert norm.axis_name == "batch"
         assert norm.dtype == jnp.bfloat16
@@ -218,10 +261,37 @@ def test_corners_reach_every_resize(case, monkeypatch):
     assert set(seen) == {("bilinear", "aligned")}
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", CASES)
 def test_encoder_parameters_are_under_encoder(case, random_variables):
-    variables = random_variables(build(case), pictures(1, 8, 8))
-    assert "encoder" in variables["params"]
+    model = build(case)
+    assert "encoder" in random_variables(model, pictures(model, 1, 8, 8))["params"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "smallest"),
+    [
+        ("classifier", {"backbone": "vgg16"}, 193),
+        ("classifier", {"backbone": "vgg16", "rounding": "floor"}, 224),
+        ("classifier", {"backbone": "vgg16", "rounding": "floor", "fc_padding": "symmetric"}, 32),
+        ("classifier", {"backbone": "xception"}, 7),
+        ("deeplabv3", {"backbone": "xception"}, 7),
+    ],
+)
+def test_models_that_do_not_take_every_size(name, options, smallest):
+    """As the docstring of jaxseg/models says; those of CASES take one pixel."""
+    options = {**options, "width_multiplier": 0.05}
+    model = models.build(name, CLASSES, dtype=jnp.float32, axis_name=None, **options)
+
+    def logits(*size):
+        images = jnp.ones((1, *size, 3))
+        key = jax.random.key(0)
+        return jax.eval_shape(lambda: model.init_with_output(key, images, train=False)[0][0])
+
+    assert logits(smallest, smallest).shape == (1, 1, 1, CLASSES)
+    for size in ((smallest, smallest - 1), (smallest - 1, smallest)):
+        with pytest.raises(UserError, match="expected at least"):
+            logits(*size)
 
 
 def test_options_are_the_models_own_fields():
@@ -238,6 +308,12 @@ def test_options_are_the_models_own_fields():
         "norm_momentum": 0.9,
     }
     assert models.options("deeplabv3plus")["atrous_rates"] == (6, 12, 18)  # inherited
+
+
+def test_zero_is_a_rate():
+    unet = models.build("unet", 2, dtype=jnp.float32, axis_name=None, dropout=[0.0, 0.5])
+    assert unet.dropout == (0.0, 0.5)
+    models.build("fcn", 2, dtype=jnp.float32, axis_name=None, dropout=0.0, norm_momentum=0.0)
 
 
 def test_lists_become_tuples():
@@ -269,8 +345,18 @@ def test_wrong_options(name, options, message):
         ("unet", {"width": 0}, "unet: width is 0, expected at least 1"),
         ("deeplabv3", {"atrous_rates": [6, 0]}, r"atrous_rates is \(6, 0\), expected at least 1"),
         ("deeplabv3", {"width_multiplier": 0.0}, "width_multiplier is 0.0, expected more than 0"),
+        ("fcn", {"width_multiplier": -1.0}, "width_multiplier is -1.0, expected more than 0"),
+        ("unet_resnet", {"width_multiplier": math.nan}, "width_multiplier is nan"),
+        ("fcn", {"dropout": 1.0}, "fcn: dropout is 1.0, expected at least 0 and less than 1"),
+        ("fcn", {"dropout": -0.1}, "dropout is -0.1, expected"),
+        ("unet", {"dropout": [0.5, 1.5]}, r"dropout is \(0.5, 1.5\), expected"),
+        ("unet", {"dropout": ["0.5"]}, r"dropout is \('0.5',\), expected"),
+        ("classifier", {"norm_momentum": 1.0}, "norm_momentum is 1.0, expected at least 0 and les"),
+        ("deeplabv3", {"norm_momentum": -0.5}, "norm_momentum is -0.5, expected"),
+        ("unet_resnet", {"norm_epsilon": 0.0}, "norm_epsilon is 0.0, expected more than 0"),
+        ("fcn_resnet", {"norm_epsilon": math.nan}, "norm_epsilon is nan, expected more than 0"),
     ],
 )
-def test_sizes_below_one_are_refused(name, options, message):
+def test_numbers_out_of_range_are_refused(name, options, message):
     with pytest.raises(UserError, match=message):
         models.build(name, 3, dtype=jnp.float32, axis_name=None, **options)

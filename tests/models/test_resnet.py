@@ -71,6 +71,32 @@ def test_dilations_of_the_cascade():
     assert rates == [[1, 4, 2], [2, 8, 4], [4, 16, 8]]
 
 
+@pytest.mark.parametrize("padding", ["symmetric", "tf_same"])
+def test_the_pooling_after_the_stem_is_padded_as_the_convolutions_are(padding, run_compiled):
+    """On an even size the two paddings differ by a pixel; XLA's own pooling is the reference."""
+    layers = bind(train=False, dtype=jnp.float32, axis_name=None, padding=padding)
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 24, 20, 3)), jnp.float32)
+    model = ResNet("resnet18", layers, width_multiplier=2 / 64)
+
+    def stem_and_pooled():
+        seen = []
+
+        def look(call, args, kwargs, context):
+            if context.module.name == "stage1_block1":
+                seen.append(args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(look):
+            out, _ = model.init_with_output(jax.random.key(0), images)
+        return out["stem"], seen[0]
+
+    stem, pooled = run_compiled(stem_and_pooled)
+    pads = {"symmetric": ((0, 0), (1, 1), (1, 1), (0, 0)), "tf_same": "SAME"}[padding]
+    window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+    expected = jax.lax.reduce_window(stem, -np.inf, jax.lax.max, window, strides, pads)
+    np.testing.assert_array_equal(pooled, expected)
+
+
 def dilations(model):
     """The dilation of the last 3x3 convolution in each block."""
     found = {}

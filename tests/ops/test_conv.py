@@ -79,24 +79,24 @@ STRIDED = [
 
 @pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
 @pytest.mark.parametrize("depthwise", [False, True])
-def test_paddings_equal_xla_with_their_gradients(depthwise, padding):
+def test_paddings_equal_xla_with_their_gradients(depthwise, padding, run_compiled):
     rng = np.random.default_rng(0)
-    ours = depthwise_conv if depthwise else conv
-    for k, stride, dilation, h, w in STRIDED:
-        x = rng.normal(size=(2, h, w, 4)).astype(np.float32)
-        kernel = rng.normal(size=(k, k, 1 if depthwise else 4, 4)).astype(np.float32)
 
-        @partial(jax.jit, compiler_options={"xla_backend_optimization_level": "0"})
-        def both(x, kernel, settings=(stride, dilation, padding)):
-            y, back = jax.vjp(lambda x, kernel: ours(x, kernel, *settings), x, kernel)
-            expected, expected_back = jax.vjp(
-                lambda x, kernel: lax_conv(x, kernel, *settings), x, kernel
-            )
-            weight = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-            return (y, *back(weight)), (expected, *expected_back(weight))
+    def results(convolve, x, kernel, stride, dilation):
+        y, back = jax.vjp(lambda x, k: convolve(x, k, stride, dilation, padding), x, kernel)
+        weight = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+        return y, *back(weight)
 
-        for found, expected in zip(*both(x, kernel), strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    def both(arrays):
+        ours = depthwise_conv if depthwise else conv
+        for (_, stride, dilation, _, _), (x, kernel) in zip(STRIDED, arrays, strict=True):
+            yield [results(f, x, kernel, stride, dilation) for f in (ours, lax_conv)]
+
+    sizes = [((2, h, w, 4), (k, k, 1 if depthwise else 4, 4)) for k, _, _, h, w in STRIDED]
+    arrays = [[rng.normal(size=size).astype(np.float32) for size in pair] for pair in sizes]
+    for found, expected in run_compiled(lambda arrays: list(both(arrays)), arrays):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_depthwise_on_one_pixel():

@@ -45,23 +45,28 @@ def test_3x3_stride2(h, w):
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
-@pytest.mark.parametrize(("stride", "dilation"), [(2, 1), (1, 1), (1, 4), (2, 2), (3, 1)])
 @pytest.mark.parametrize(("h", "w"), [(9, 12), (10, 11)])
-def test_3x3_equals_xla(h, w, stride, dilation, padding):
+def test_3x3_equals_xla(h, w, padding, run_compiled):
+    settings = [(2, 1), (1, 1), (1, 4), (2, 2), (3, 1)]  # stride, dilation
+
+    def expected(x, stride, dilation):
+        beyond = ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0))
+        return jax.lax.reduce_window(
+            x,
+            -np.inf,
+            jax.lax.max,
+            window_dimensions=(1, 3, 3, 1),
+            window_strides=(1, stride, stride, 1),
+            padding={"symmetric": beyond, "tf_same": "SAME", "valid": "VALID"}[padding],
+            window_dilation=(1, dilation, dilation, 1),
+        )
+
     x = np.random.default_rng(0).normal(size=(2, h, w, 3)).astype(np.float32) - 5
-    beyond = ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0))
-    pads = {"symmetric": beyond, "tf_same": "SAME", "valid": "VALID"}
-    expected = jax.lax.reduce_window(
-        x,
-        -np.inf,
-        jax.lax.max,
-        window_dimensions=(1, 3, 3, 1),
-        window_strides=(1, stride, stride, 1),
-        padding=pads[padding],
-        window_dilation=(1, dilation, dilation, 1),
+    pairs = run_compiled(
+        lambda x: [(pooling.max_pool_3x3(x, *s, padding), expected(x, *s)) for s in settings], x
     )
-    y = pooling.max_pool_3x3(jnp.asarray(x), stride, dilation, padding)
-    np.testing.assert_array_equal(y, expected)
+    for pair in pairs:
+        np.testing.assert_array_equal(*pair)
 
 
 @pytest.mark.parametrize("pool", [max_pool, max_pool_3x3], ids=["blocks", "3x3"])
@@ -107,22 +112,30 @@ def test_indices_as_pytorch_counts_them():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(("h", "w", "window"), [(1, 1, 2), (7, 5, 2), (9, 8, 3), (6, 10, 2)])
 def test_unpooling_puts_values_back_and_is_the_adjoint_of_the_selection(
-    h, w, window, dtype, rounding
+    h, w, window, dtype, rounding, run_compiled
 ):
     if rounding == "floor" and min(h, w) < window:
         return
-    keys = jax.random.split(jax.random.key(0), 2)
-    x = jax.random.normal(keys[0], (2, h, w, 3)).astype(dtype)
-    y, indices = max_pool_with_indices(x, window, rounding)
-    back = max_unpool(y, indices, (h, w), window)
+
+    def round_trip(x, values):
+        """Pooled and put back; values put back, and as the gradient of pooling takes them."""
+        y, indices = pooling.max_pool_with_indices(x, window, rounding)
+        _, pullback = jax.vjp(lambda x: pooling.max_pool_with_indices(x, window, rounding)[0], x)
+        back, there = (pooling.max_unpool(v, indices, (h, w), window) for v in (y, values))
+        return y, back, there, *pullback(values)
+
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, h, w, 3)), dtype)
+    up = 0 if rounding == "floor" else window - 1
+    pooled = (2, (h + up) // window, (w + up) // window, 3)
+    y, back, there, gradient = run_compiled(
+        round_trip, x, jnp.asarray(rng.normal(size=pooled), dtype)
+    )
     assert (back.shape, back.dtype) == (x.shape, dtype)
     assert np.count_nonzero(back) == y.size
-    np.testing.assert_array_equal(back, jnp.where(back != 0, x, 0))  # where it was, as it was
+    np.testing.assert_array_equal(back, np.where(back != 0, x, 0))  # where it was, as it was
     # Pooling selects: its gradient takes values back to where they came from, as unpooling does.
-    values = jax.random.normal(keys[1], y.shape).astype(dtype)
-    _, pullback = jax.vjp(lambda x: max_pool_with_indices(x, window, rounding)[0], x)
-    (gradient,) = pullback(values)
-    np.testing.assert_array_equal(max_unpool(values, indices, (h, w), window), gradient)
+    np.testing.assert_array_equal(there, gradient)
 
 
 def test_gradient_of_unpooling_picks_the_indices():
