@@ -47,7 +47,8 @@ def _ours(imported: Imported) -> dict[str, str]:
 def _needs(imported: Imported) -> Iterator[str]:
     options = [f"{key}={text(value)}" for key, value in imported.options.items()]
     yield f"{imported.family}: {len(imported.variables)} entries of a model"
-    yield f"model:      --config FILE:{','.join([imported.model, *options])}"
+    # quoted, for a shell takes brackets as its own
+    yield f'model:      --config "FILE:{",".join([imported.model, *options])}"'
     if imported.model == "classifier":
         yield "            or another model with such an encoder, whose other layers stay fresh"
     yield f"images:     {flag('dataset.mean', imported.mean)} {flag('dataset.std', imported.std)}"

@@ -1,6 +1,7 @@
 """Which network entries are of, told by names and shapes alone. Numbers: see test_parity."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,13 @@ def test_inspect_shows_where_keras_s_biases_go(tmp_path):
     assert not any("(not recognised)" in line for line in lines)
     row = next(line for line in lines if line.startswith("conv2_block1_3_conv/bias "))
     assert row.endswith("into batch_stats/encoder/stage1_block1/norm3/mean")
+
+
+def test_inspect_quotes_what_a_shell_takes_as_its_own(tmp_path):
+    entries = entries_of("smp_deeplabv3plus_resnet18")
+    entries = {name: np.broadcast_to(np.float32(1), value.shape) for name, value in entries.items()}
+    np.savez_compressed(tmp_path / "smp.npz", **entries)  # pyright: ignore[reportArgumentType]
+    lines = list(inspect.describe(str(tmp_path / "smp.npz")))
+    model, images = (shlex.split(line) for line in lines if "--config" in line)
+    assert "atrous_rates=(12,24,36)" in model[-1]
+    assert images[1] == "--config.dataset.mean=(123.675,116.28,103.53)"

@@ -5,7 +5,7 @@ JAXSEG_DEV_DATA names their folder; the weights lie beside it.
 
 import json
 import os
-import re
+import shlex
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -104,9 +104,9 @@ def test_the_command_has_the_pixel_accuracies_too(tmp_path, capsys, one_device):
         return capsys.readouterr().out
 
     told = jaxseg("weights", "inspect", source)
-    (argument,) = re.findall(r"--config FILE:(\S+)", told)
-    colours = re.findall(r'--config\.dataset\.\w+="[^"]+"', told)
-    colours = [flag.replace('"', "") for flag in colours]  # as a shell takes them
+    model, images = (line for line in told.splitlines() if "--config" in line)
+    argument = shlex.split(model)[-1].removeprefix("FILE:")
+    colours = shlex.split(images)[1:]
     assert len(colours) == 2
     config = ["--config", f"configs/voc.py:{argument}", *colours]
     jaxseg("weights", "convert", source, *config, "--workdir", workdir, *data)
