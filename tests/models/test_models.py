@@ -45,7 +45,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fcn_resnet": ("fcn_resnet", NARROW),
     "deeplabv3": (
         "deeplabv3",
-        {**NARROW, "aspp_channels": 6, "separable": True, "head_conv": True, "aux_head": True},
+        {
+            **NARROW,
+            "atrous_rates": (6,),
+            "aspp_channels": 6,
+            "separable": True,
+            "head_conv": True,
+            "aux_head": True,
+        },
     ),
     "deeplabv3_cascade_spp": (
         "deeplabv3",
