@@ -13,8 +13,8 @@ Command: jaxseg train --config configs/camvid.py:unet,width=16 --workdir runs/ca
          --config.loss.class_weights="(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)"
 
 From ImageNet weights (MobileNetV2 of TF-Slim, batch norms folded: SOURCE) against from scratch, 240
-steps of 8 on 2 CPU cores, 7 minutes: val mIoU after 80, 160 and 240 steps 33.40, 39.06, 41.09
-against 16.10, 23.69, 26.71 (the same command without init_from).
+steps of 8 on 2 CPU cores, 10 and 7 minutes: val mIoU after 80, 160 and 240 steps 33.40, 39.06 and
+41.09 against 16.10, 23.69 and 26.71 (the same command without init_from).
          jaxseg train --workdir runs/camvid_mobilenet --config
          configs/camvid.py:deeplabv3plus,backbone=mobilenet_v2,separable=True,padding=tf_same,norm_epsilon=0.001
          --config.init_from=SOURCE --config.dataset.mean="(127.5,127.5,127.5)"
