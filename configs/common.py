@@ -15,12 +15,15 @@ from jaxseg.errors import UserError, suggest
 
 def get_config(arg: str) -> ConfigDict:
     """The defaults, with the model that `arg` names; raises UserError for a wrong name or key."""
+    from jaxseg.ops import catalogue
+
     config = ConfigDict()
     config.seed = 0  # parameters, data order, augmentation and dropout all follow from it
     config.total_steps = 10_000
     config.batch_size = 16  # of all devices together
     config.dtype = "float32"  # of the computation, or "bfloat16"; parameters are always float32
     config.parallel = "jit"  # or "pmap"
+    config.remat = False  # compute the encoder's blocks anew in the backward pass: less memory
     config.log_every = 20  # steps
     config.num_predictions = 4  # overlays drawn after the last evaluation
     config.model = model_config(arg)
@@ -62,6 +65,9 @@ def get_config(arg: str) -> ConfigDict:
     config.loss.border_classes = ()  # whose connected components are cells; empty: all but class 0
     config.loss.aux_weight = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 5)
 
+    config.lowerings = ConfigDict()  # how jaxseg/ops compute: one of their LOWERINGS, or
+    config.lowerings.update(dict.fromkeys(catalogue.OPERATIONS, "measured"))  # the fastest known
+
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # or "adamw"
     config.optimizer.momentum = 0.9  # sgd
@@ -86,6 +92,10 @@ def get_config(arg: str) -> ConfigDict:
     # Output pixels a side that are computed at a time, for unpadded models (U-Net's overlap-tile):
     # less memory, same result. 0 is the whole image. They see it mirrored, and no padding.
     config.eval.tile_size = 0
+
+    config.profile = ConfigDict()  # of `jaxseg train --profile`
+    config.profile.first_step = 10  # counted from where this start begins: the first compiles
+    config.profile.steps = 5
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1000  # steps; every evaluation saves too

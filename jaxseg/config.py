@@ -15,14 +15,16 @@ from jaxseg import files
 from jaxseg.errors import UserError, suggest
 
 # Keys that may differ between a run and its continuation: they change no number.
-FREE_KEYS = (
+FREE_KEYS = {
     "dataset.data_dir",
     "dataset.cache",
     "pipeline.workers",
     "pipeline.prefetch",
     "checkpoint.keep",
     "num_predictions",
-)
+    "profile.first_step",
+    "profile.steps",
+}
 
 
 def define_flag(values: flags.FlagValues) -> None:
@@ -120,13 +122,16 @@ def load(workdir: Path) -> ConfigDict:
         raise UserError(
             f"{workdir} is not a run: it has no config.json; train with --workdir first"
         )
-    config = locked(json.loads(path.read_text()))
-    if missing := sorted(_defaults().keys() - _flat(config.to_dict()).keys()):
+    values, defaults = json.loads(path.read_text()), _defaults()
+    for key in FREE_KEYS - _flat(values).keys():  # they change no number, so any value will do
+        part, _, name = key.rpartition(".")
+        (values.setdefault(part, {}) if part else values)[name] = defaults[key]
+    if missing := sorted(defaults.keys() - _flat(values).keys()):
         raise UserError(
             f"{path} lacks {', '.join(missing)}: it is from an older jaxseg; if what was new in "
             "these is off in this run, add them as configs/common.py has them"
         )
-    return config
+    return locked(values)
 
 
 def _defaults() -> dict[str, Any]:
@@ -156,6 +161,8 @@ AT_LEAST = {
     "log_every": 1,
     "num_predictions": 0,
     "pipeline.workers": 1,
+    "profile.first_step": 1,
+    "profile.steps": 1,
     "schedule.warmup_steps": 0,
     "eval.batch_size": 1,
     "eval.size_multiple": 1,

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from jaxseg import losses, models, optimizers, parallel, state, steps, tiles
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
+from jaxseg.ops import catalogue, lowering
 from jaxseg.parallel import Announce, Announced
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -26,7 +27,7 @@ class Experiment:
     init_state: Callable[[], state.TrainState]
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
-    train_step: Callable[[state.TrainState, Any], tuple[state.TrainState, dict[str, jax.Array]]]
+    train_step: Announced  # (state, batch) -> (state, numbers)
     eval_step: Callable[[Any, Any], jax.Array]
     predict_step: Callable[[Any, Any], jax.Array]
 
@@ -49,8 +50,15 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
     options = config.model.to_dict()
     name = options.pop("name")
     model = models.build(
-        name, num_classes, dtype=DTYPES[config.dtype], axis_name=way.axis_name, **options
+        name,
+        num_classes,
+        dtype=DTYPES[config.dtype],
+        axis_name=way.axis_name,
+        remat=config.remat,
+        **options,
     )
+    catalogue.check(config.lowerings.to_dict())
+    lowered = _with_lowerings(config, way)
     steps.check(model)
     tiles.check(model, tuple(config.augment.crop_size), config.eval.tile_size)
     tx = optimizers.optimizer(config)
@@ -93,12 +101,36 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
         init_state=jax.jit(init_state, compiler_options=_quick_compile()),
         schedule=optimizers.schedule(config),
         parallel=way,
-        train_step=Announced(way.compile_train(train_step), f"{name} training step", announce),
-        eval_step=Announced(way.compile_eval(eval_step), f"{name} evaluation step", announce),
+        train_step=Announced(
+            way.compile_train(lowered(train_step)), f"{name} training step", announce
+        ),
+        eval_step=Announced(
+            way.compile_eval(lowered(eval_step)), f"{name} evaluation step", announce
+        ),
         predict_step=Announced(
-            jax.jit(functools.partial(steps.predict_step, **apply)), f"{name} prediction", announce
+            jax.jit(lowered(functools.partial(steps.predict_step, **apply))),
+            f"{name} prediction",
+            announce,
         ),
     )
+
+
+def _with_lowerings(config: ConfigDict, way: parallel.Parallel) -> Callable[..., Callable]:
+    """Lets a step be traced with the lowerings that the config and the devices ask for."""
+    split = config.parallel == "jit" and way.num_devices > 1
+    choices = config.lowerings.to_dict()
+    if split:
+        choices.update({k: v for k, v in lowering.SPLIT.items() if choices[k] == lowering.MEASURED})
+
+    def lowered(step: functools.partial) -> Callable:
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            with lowering.forced(choices):
+                return step(*args, **kwargs)
+
+        traced.__name__ = step.func.__name__  # of the program, in the cache and in profiles
+        return traced
+
+    return lowered
 
 
 def _quick_compile() -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models import efficientnet_lite, encoders, mobilenet_v2
 from jaxseg.models.blocks import score
-from jaxseg.ops.layers import Layers, bind
+from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.resize import check_corners
 
 FC_PADDINGS = ("valid", "symmetric")
@@ -49,9 +49,10 @@ class Classifier(nn.Module):
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def __post_init__(self):
-        encoders.check_options(self.backbone, **self._encoder_options())
+        encoders.check_options(self.backbone, **encoders.options_of(self))
         check_corners(self.corners)
         if self.fc_padding not in FC_PADDINGS:
             allowed = " or ".join(FC_PADDINGS)
@@ -63,24 +64,13 @@ class Classifier(nn.Module):
         """Whether logit i is that of the patch about pixel 32 * i + 111.5: the border has none."""
         return self.backbone == "vgg16" and self.fc_padding == "valid"
 
-    def _encoder_options(self) -> dict[str, Any]:
-        names = ("output_stride", "multi_grid", "width_multiplier", "rounding")
-        return {name: getattr(self, name) for name in names}
-
     @nn.compact
     def __call__(
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h2 w2 k"], dict[str, Array]]:
-        layers = bind(
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            padding=self.padding,
-            norm_epsilon=self.norm_epsilon,
-            norm_momentum=self.norm_momentum,
-        )
+        layers = bind_model(self, train=train)
         dropout = nn.Dropout(self.dropout, deterministic=not train)
-        out = encoders.build(self.backbone, layers, **self._encoder_options())(images)
+        out = encoders.build(self.backbone, layers, **encoders.options_of(self))(images)
         x = out["stage4"]
         if self.backbone == "vgg16":
             x = out["fc7"] = self._fully_connected(x, layers, dropout)

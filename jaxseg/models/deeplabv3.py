@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models import encoders
 from jaxseg.models.blocks import ConvNormReLU, SeparableConvNormReLU, auxiliary_head, score
-from jaxseg.ops.layers import Layers, bind
+from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.pyramid import mean_bins
 from jaxseg.ops.resize import check_corners, resize
 
@@ -121,9 +121,10 @@ class DeepLabV3(nn.Module):
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def __post_init__(self):
-        encoders.check_options(self.backbone, **self._encoder_options())
+        encoders.check_options(self.backbone, **encoders.options_of(self))
         check_corners(self.corners)
         if self.context_module not in CONTEXTS:
             known = ", ".join(CONTEXTS)
@@ -134,7 +135,7 @@ class DeepLabV3(nn.Module):
     def __call__(
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h2 w2 k"], dict[str, Array]]:
-        layers = self._layers(train)
+        layers = bind_model(self, train=train)
         x, out = self._encode(images, layers, train)
         return score(x, self.num_classes, layers, name="logits"), out
 
@@ -142,7 +143,7 @@ class DeepLabV3(nn.Module):
         self, images: Array, layers: Layers, train: bool
     ) -> tuple[Float[Array, "b h2 w2 f"], dict[str, Array]]:
         """Everything but the logits: the features they are made of, and the endpoints."""
-        out = encoders.build(self.backbone, layers, **self._encoder_options())(images)
+        out = encoders.build(self.backbone, layers, **encoders.options_of(self))(images)
         x = out["context"] = self._add_context(out[f"stage{self.stages}"], layers)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         if self.head_conv:
@@ -151,20 +152,6 @@ class DeepLabV3(nn.Module):
             aux = auxiliary_head(out["stage3"], self.num_classes, layers, train=train)
             out["aux_logits"] = aux
         return x, out
-
-    def _encoder_options(self) -> dict[str, Any]:
-        names = ("output_stride", "multi_grid", "width_multiplier", "dilate_strided", "stages")
-        return {name: getattr(self, name) for name in names}
-
-    def _layers(self, train: bool) -> Layers:
-        return bind(
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            padding=self.padding,
-            norm_epsilon=self.norm_epsilon,
-            norm_momentum=self.norm_momentum,
-        )
 
     def _add_context(self, x: Array, layers: Layers) -> Array:
         if self.context_module == "none":

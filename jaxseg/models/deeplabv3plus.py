@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.models.blocks import ConvNormReLU, score
 from jaxseg.models.deeplabv3 import DeepLabV3
+from jaxseg.ops.layers import bind_model
 from jaxseg.ops.upsample import Upsample, check_method
 
 UPSAMPLINGS = ("nearest", "bilinear", "bicubic", "transposed", "resize_conv")
@@ -45,7 +46,7 @@ class DeepLabV3Plus(DeepLabV3):
     def __call__(
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h2 w2 k"], dict[str, Array]]:
-        layers = self._layers(train)
+        layers = bind_model(self, train=train)
         x, out = self._encode(images, layers, train)
         if self.decoder:
             block = ConvNormReLU(self.low_level_channels, layers, kernel_size=1, name="low_level")

@@ -51,6 +51,12 @@ def build(backbone: str, layers: Layers, **options: Any) -> nn.Module:
     return _maker(backbone, **options)(layers=layers, name="encoder")
 
 
+def options_of(model: nn.Module) -> dict[str, Any]:
+    """The options of `build` that are fields of `model`, with their values there."""
+    names = ("output_stride", "width_multiplier", *NEUTRAL)
+    return {name: getattr(model, name) for name in names if hasattr(model, name)}
+
+
 def check_options(backbone: str, **options: Any) -> None:
     """Raise what `build` would: for a model's __post_init__, before anything is traced."""
     layers = bind(train=False, dtype=jnp.float32, axis_name=None)

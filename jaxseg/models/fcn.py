@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models.blocks import score
 from jaxseg.models.vgg import VGG16
-from jaxseg.ops.layers import Layers, bind
+from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.transposed import BilinearUp
 
 SKIPS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}  # fused in this order, by stride
@@ -70,6 +70,7 @@ class FCN(nn.Module):
     norm_momentum: float = 0.9
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def __post_init__(self):
         if self.stride not in SKIPS:
@@ -87,13 +88,7 @@ class FCN(nn.Module):
     def __call__(
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h w k"], dict[str, Array]]:
-        layers = bind(
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            norm_epsilon=self.norm_epsilon,
-            norm_momentum=self.norm_momentum,
-        )
+        layers = bind_model(self, train=train, padding="symmetric")
         paper = self.padding == "paper"
         between = self.learned_upsampling != "none"
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.models import encoders
 from jaxseg.models.blocks import auxiliary_head, fcn_head
-from jaxseg.ops.layers import bind
+from jaxseg.ops.layers import bind_model
 from jaxseg.ops.resize import check_corners
 
 
@@ -39,9 +39,10 @@ class FCNResNet(nn.Module):
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def __post_init__(self):
-        encoders.check_options(self.backbone, **self._encoder_options())
+        encoders.check_options(self.backbone, **encoders.options_of(self))
         check_corners(self.corners)
         super().__post_init__()
 
@@ -49,15 +50,8 @@ class FCNResNet(nn.Module):
     def __call__(
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h2 w2 k"], dict[str, Array]]:
-        layers = bind(
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            padding=self.padding,
-            norm_epsilon=self.norm_epsilon,
-            norm_momentum=self.norm_momentum,
-        )
-        out = encoders.build(self.backbone, layers, **self._encoder_options())(images)
+        layers = bind_model(self, train=train)
+        out = encoders.build(self.backbone, layers, **encoders.options_of(self))(images)
         logits = fcn_head(
             out["stage4"],
             self.num_classes,
@@ -70,10 +64,6 @@ class FCNResNet(nn.Module):
             aux = auxiliary_head(out["stage3"], self.num_classes, layers, train=train)
             out["aux_logits"] = aux
         return logits, out
-
-    def _encoder_options(self) -> dict[str, Any]:
-        names = ("output_stride", "multi_grid", "width_multiplier")
-        return {name: getattr(self, name) for name in names}
 
 
 Model = FCNResNet

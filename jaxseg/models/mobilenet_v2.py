@@ -90,7 +90,7 @@ def inverted_residuals(
     stage = 0
     for number, (row, wanted) in enumerate(blocks, start=1):
         stride, dilation = replaced[number - 1]
-        x = InvertedResidual(
+        x = layers.block(InvertedResidual)(
             scaled(row.features, width_multiplier),
             row.expansion,
             row.kernel_size,

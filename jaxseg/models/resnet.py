@@ -130,7 +130,7 @@ class ResNet(nn.Module):
         for (stage, i), dense, (stride, before) in zip(blocks, wanted, replaced, strict=True):
             after = before * dense // stride  # what comes after a stride left out is dilated by it
             grid = self.multi_grid[i] if self.multi_grid and stage >= 4 else 1
-            x = out[f"stage{stage}"] = Block(
+            x = out[f"stage{stage}"] = self.layers.block(Block)(
                 width << (min(stage, 4) - 1),
                 bottleneck,
                 stride_in_3x3,

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.ops.layers import Layers, bind
+from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.pooling import max_pool, max_pool_with_indices, max_unpool
 from jaxseg.ops.resize import check_corners
 from jaxseg.ops.transposed import UpConv
@@ -109,6 +109,7 @@ class UNet(nn.Module):
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def __post_init__(self):
         if self.padding not in ("same", "valid"):
@@ -165,13 +166,9 @@ class UNet(nn.Module):
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h2 w2 k"], dict[str, Array]]:
         self.check_size((images.shape[1], images.shape[2]))
-        layers = bind(
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            padding="symmetric" if self.padding == "same" else "valid",
-        )
-        block = partial(DoubleConv, batch_norm=self.batch_norm, layers=layers)
+        padding = "symmetric" if self.padding == "same" else "valid"
+        layers = bind_model(self, train=train, padding=padding)
+        block = partial(layers.block(DoubleConv), batch_norm=self.batch_norm, layers=layers)
         rates = (0.0,) * (self.depth + 1 - len(self.dropout)) + self.dropout
         keep_indices = self.upsampling == "max_unpool"
         encoder = Encoder(self.width, rates, block, train, keep_indices, name="encoder")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models import encoders, xception
 from jaxseg.models.unet import DoubleConv
-from jaxseg.ops.layers import bind
+from jaxseg.ops.layers import bind_model
 from jaxseg.ops.resize import check_corners
 from jaxseg.ops.upsample import Upsample, check_method
 
@@ -42,9 +42,10 @@ class UNetResNet(nn.Module):
     norm_momentum: float = 0.9
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     def __post_init__(self):
-        encoders.check_options(self.backbone, width_multiplier=self.width_multiplier)
+        encoders.check_options(self.backbone, **encoders.options_of(self))
         if self.backbone in xception.VARIANTS:
             raise UserError(
                 f"unet_resnet: backbone {self.backbone!r} has an unpadded stem, so that its "
@@ -63,15 +64,8 @@ class UNetResNet(nn.Module):
     def __call__(
         self, images: Float[Array, "b h w c"], *, train: bool
     ) -> tuple[Float[Array, "b h w k"], dict[str, Array]]:
-        layers = bind(
-            train=train,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            padding=self.padding,
-            norm_epsilon=self.norm_epsilon,
-            norm_momentum=self.norm_momentum,
-        )
-        encoder = encoders.build(self.backbone, layers, width_multiplier=self.width_multiplier)
+        layers = bind_model(self, train=train)
+        encoder = encoders.build(self.backbone, layers, **encoders.options_of(self))
 
         out = encoder(images)
         x = out["stage4"]

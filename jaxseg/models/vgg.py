@@ -1,5 +1,7 @@
 """VGG16 (Simonyan, Zisserman, ICLR 2015, table 1, column D) as an encoder: conv1_1 to pool5."""
 
+import functools
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
@@ -39,13 +41,18 @@ class VGG16(nn.Module):
                 "pad it, or use rounding 'ceil'"
             )
         x, out = images, {}
-        for stage, (depth, multiple) in enumerate(STAGES, start=1):
-            for i in range(1, depth + 1):
-                name, width = f"{stage}_{i}", self.width * multiple
-                x = self.layers.conv(width, use_bias=not self.batch_norm, name=f"conv{name}")(x)
-                if self.batch_norm:
-                    x = self.layers.norm(name=f"norm{name}")(x)
-                x = nn.relu(x)
-            x = out[f"pool{stage}"] = max_pool(x, rounding=self.rounding)
+        for stage in range(1, len(STAGES) + 1):
+            compute = self.layers.block(functools.partial(VGG16._stage, stage=stage))
+            x = out[f"pool{stage}"] = compute(self, x)
             out["stem" if stage == 1 else f"stage{stage - 1}"] = x
         return out
+
+    def _stage(self, x: Array, stage: int) -> Array:
+        depth, multiple = STAGES[stage - 1]
+        for i in range(1, depth + 1):
+            name, width = f"{stage}_{i}", self.width * multiple
+            x = self.layers.conv(width, use_bias=not self.batch_norm, name=f"conv{name}")(x)
+            if self.batch_norm:
+                x = self.layers.norm(name=f"norm{name}")(x)
+            x = nn.relu(x)
+        return max_pool(x, rounding=self.rounding)

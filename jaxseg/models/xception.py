@@ -133,7 +133,7 @@ class Xception(nn.Module):
         replaced = replace_strides([stride for _, stride in rows], self.output_stride)
         for number, (channels, wanted) in enumerate(rows, start=2):  # the stem is Keras's block 1
             stride, dilation = replaced[number - 2]
-            x = Block(
+            x = layers.block(Block)(
                 _scaled(channels, self.width_multiplier),
                 strided=wanted > 1,
                 last=number == len(rows) + 1,
@@ -237,7 +237,7 @@ class AlignedXception(nn.Module):
         for number, (channels, wanted) in enumerate(rows, start=1):
             (stride, dilation), last = replaced[number - 1], number == len(rows)
             grid = self.multi_grid if self.multi_grid and last else (1, 1, 1)
-            x, before_stride = AlignedBlock(
+            x, before_stride = layers.block(AlignedBlock)(
                 _scaled(channels, self.width_multiplier),
                 strided=wanted > 1,
                 last=last,

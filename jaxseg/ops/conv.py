@@ -1,4 +1,4 @@
-"""Convolution, dense and depthwise, with the three paddings that published weights rely on.
+"""Convolution with the three paddings that published weights rely on, and its lowerings.
 
 - "symmetric": dilation * (k - 1) / 2 zeros on every side, PyTorch's and Caffe's usual one.
 - "tf_same": TensorFlow's and XLA's "SAME". Where stride 2 meets an even size it puts one row less
@@ -9,7 +9,6 @@ With the first two, stride s gives ceil(h / s) rows.
 """
 
 import functools
-import operator
 from typing import Any
 
 import flax.linen as nn
@@ -18,8 +17,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
+from jaxseg.ops import lowering
 
 PADDINGS = ("symmetric", "tf_same", "valid")
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+# "rows" differs in the gradient of the kernel, where XLA's convolution is slow on a CPU.
+LOWERINGS = ("native", "rows")
+POINTWISE_LOWERINGS = ("native", "matmul")
+ATROUS_LOWERINGS = ("native", "space_to_batch", "taps")
 
 
 def check_padding(padding: str) -> None:
@@ -35,52 +41,133 @@ def conv(
     dilation: int = 1,
     padding: str = "symmetric",
 ) -> Float[Array, "b h2 w2 o"]:
-    """Cross-correlate with an odd square kernel."""
-    size = kernel.shape[0]
-    rows, cols = pads(x, size, stride, dilation, padding)
-    if size == 1:  # a matmul: twice as fast as XLA's convolution on a CPU
-        return jnp.einsum("bhwi,io->bhwo", x[:, ::stride, ::stride], kernel[0, 0])
+    """Cross-correlate with an odd square kernel, its taps `dilation` pixels apart."""
+    size, inputs, _ = kernel.shape[1:]
+    ends = pads(x, size, stride, dilation, padding)
+    if size == 1:
+        shapes = "strided" if stride > 1 else "dense"
+        form = lowering.choose("pointwise_conv", shapes, x.dtype, POINTWISE_LOWERINGS)
+        if form == "matmul":
+            return jnp.einsum("bhwi,io->bhwo", x[:, ::stride, ::stride], kernel[0, 0])
+    elif dilation > 1:
+        # how much of the kernel lies outside the map decides
+        shapes = "far" if 4 * dilation > min(x.shape[1:3]) else "near"
+        forms = ATROUS_LOWERINGS if stride == 1 else ATROUS_LOWERINGS[:1]
+        form = lowering.choose("atrous_conv", shapes, x.dtype, forms)
+        if form == "space_to_batch":
+            return _space_to_batch(x, kernel, dilation, ends)
+        if form == "taps":
+            return _taps(x, kernel, dilation, ends)
+    else:
+        width = "image" if inputs < 16 else "narrow" if inputs < 128 else "wide"
+        shapes = width if stride == 1 else f"{width}, strided"
+        if lowering.choose("conv", shapes, x.dtype, LOWERINGS) == "rows":
+            return _by_rows(x, kernel, stride, ends)
+    return _native(x, kernel, stride, ends, dilation)
+
+
+def _native(x: Array, kernel: Array, stride: int, ends: Pads, dilation: int = 1) -> Array:
     return jax.lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(stride, stride),
-        padding=(rows, cols),
+        padding=ends,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
-def depthwise_conv(
-    x: Float[Array, "b h w c"],
-    kernel: Float[Array, "k k 1 c"],
-    stride: int = 1,
-    dilation: int = 1,
-    padding: str = "symmetric",
-) -> Float[Array, "b h2 w2 c"]:
-    """Cross-correlate each channel with its own odd square kernel, summed in float32.
+def _space_to_batch(x: Array, kernel: Array, dilation: int, ends: Pads) -> Array:
+    """Pixels `dilation` apart become images of their own, which a dense kernel convolves."""
+    b, c = x.shape[0], x.shape[-1]
+    reach = dilation * (kernel.shape[0] - 1)
+    h, w = (n + sum(end) - reach for n, end in zip(x.shape[1:3], ends, strict=True))
+    fill = ((0, 0), *((lo, hi + -n % dilation) for (lo, hi), n in zip(ends, (h, w), strict=True)))
+    x = jnp.pad(x, (*fill, (0, 0)))
+    rows, cols = (n // dilation for n in x.shape[1:3])
+    x = x.reshape(b, rows, dilation, cols, dilation, c).transpose(2, 4, 0, 1, 3, 5)
+    y = _native(x.reshape(-1, rows, cols, c), kernel, 1, ((0, 0), (0, 0)))
+    rows, cols, c = y.shape[1:]
+    y = y.reshape(dilation, dilation, b, rows, cols, c).transpose(2, 3, 0, 4, 1, 5)
+    return y.reshape(b, rows * dilation, cols * dilation, c)[:, :h, :w]
 
-    A sum of k * k shifted products: XLA's grouped convolution takes 7 to 20 times as long on a CPU.
+
+def _taps(x: Array, kernel: Array, dilation: int, ends: Pads) -> Array:
+    """One product of matrices for each tap, over the pixels where it does not meet padding.
+
+    At rate 18 on 33x33 half of all products are with zeros, and left out here. Summed in float32.
     """
     size = kernel.shape[0]
-    rows, cols = pads(x, size, stride, dilation, padding)
-    # float32 before the taps part, so that the gradient of `x` is summed in it too
-    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), rows, cols, (0, 0)))
-    weights = kernel.astype(jnp.float32)
-    reach = dilation * (size - 1)
-    h, w = ((n - reach - 1) // stride * stride + 1 for n in padded.shape[1:3])
+    h, w = x.shape[1:3]
+    rows, cols = (n + sum(end) - dilation * (size - 1) for n, end in zip((h, w), ends, strict=True))
+    y = jnp.zeros((x.shape[0], rows, cols, kernel.shape[-1]), jnp.float32)
+    for i in range(size):
+        for j in range(size):
+            down, right = i * dilation - ends[0][0], j * dilation - ends[1][0]  # from out to in
+            top, bottom = max(0, -down), min(rows, h - down)
+            left, stop = max(0, -right), min(cols, w - right)
+            if top < bottom and left < stop:
+                inside = x[:, top + down : bottom + down, left + right : stop + right]
+                product = jnp.einsum(
+                    "bhwi,io->bhwo", inside, kernel[i, j], preferred_element_type=jnp.float32
+                )
+                fill = ((0, 0), (top, rows - bottom), (left, cols - stop), (0, 0))
+                y += jnp.pad(product, fill)
+    return y.astype(x.dtype)
 
-    def tap(i: int, j: int) -> Array:
-        top, left = i * dilation, j * dilation
-        shifted = padded[:, top : top + h : stride, left : left + w : stride]
-        return shifted * weights[i, j, 0][None, None, None]
 
-    taps = (tap(i, j) for i in range(size) for j in range(size))
-    return functools.reduce(operator.add, taps).astype(x.dtype)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _by_rows(x: Array, kernel: Array, stride: int, ends: Pads) -> Array:
+    """XLA's convolution; the gradient of its kernel is summed over blocks of rows."""
+    return _native(x, kernel, stride, ends)
 
 
-def pads(
-    x: Array, size: int, stride: int, dilation: int, padding: str
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def _forward(x: Array, kernel: Array, stride: int, ends: Pads) -> tuple[Array, Any]:
+    return _native(x, kernel, stride, ends), (x, kernel)
+
+
+def _backward(stride: int, ends: Pads, saved: Any, g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    _, input_gradient = jax.vjp(lambda x: _native(x, kernel, stride, ends), x)
+    return *input_gradient(g), _kernel_gradient(x, kernel, g, stride, ends)
+
+
+_by_rows.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(x: Array, kernel: Array, g: Array, stride: int, ends: Pads) -> Array:
+    """All taps' pixels of a few rows side by side, times their gradients: a large matmul.
+
+    The rows of a block stay in the cache. All images of the batch are summed at each turn.
+    """
+    size = kernel.shape[0]
+    b, h, w, outputs = g.shape
+    block = min(h, -(-512 // (b * w)))  # rows; 512 pixels make an efficient product
+    turns = -(-h // block)
+    span = (block - 1) * stride + 1
+    g = jnp.pad(g, ((0, 0), (0, turns * block - h), (0, 0), (0, 0)))
+    below = max(0, (turns * block - 1) * stride + size - x.shape[1] - sum(ends[0]))
+    x = jnp.pad(x, ((0, 0), (ends[0][0], ends[0][1] + below), ends[1], (0, 0)))
+
+    def add_block(total: Array, turn: Array) -> tuple[Array, None]:
+        row = turn * block
+        pixels = jax.lax.dynamic_slice_in_dim(x, row * stride, span + size - 1, axis=1)
+        width = (w - 1) * stride + 1
+        taps = [
+            pixels[:, i : i + span : stride, j : j + width : stride]
+            for i in range(size)
+            for j in range(size)
+        ]
+        here = jax.lax.dynamic_slice_in_dim(g, row, block, axis=1)
+        product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+        return total + product("bhwk,bhwo->ko", jnp.concatenate(taps, axis=-1), here), None
+
+    zeros = jnp.zeros((size * size * x.shape[-1], outputs), jnp.float32)
+    total, _ = jax.lax.scan(add_block, zeros, jnp.arange(turns))
+    return total.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def pads(x: Array, size: int, stride: int, dilation: int, padding: str) -> Pads:
     """Zeros (before, after) the rows and the columns, for a kernel of odd `size`."""
     check_padding(padding)
     if size % 2 == 0:
@@ -124,22 +211,3 @@ class Conv(nn.Module):
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
             x += bias.astype(self.dtype)[None, None, None]
         return x
-
-
-class DepthwiseConv(nn.Module):
-    """`depthwise_conv` with its weights: "kernel" [k, k, 1, channels], He-normal; no bias."""
-
-    kernel_size: int = 3
-    stride: int = 1
-    dilation: int = 1
-    padding: str = "symmetric"
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-        shape = (self.kernel_size, self.kernel_size, 1, x.shape[-1])
-        init = nn.initializers.he_normal(in_axis=(0, 1), out_axis=(2,), batch_axis=(3,))
-        kernel = self.param("kernel", init, shape, jnp.float32).astype(self.dtype)
-        return depthwise_conv(
-            x.astype(self.dtype), kernel, self.stride, self.dilation, self.padding
-        )

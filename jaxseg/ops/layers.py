@@ -5,7 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jaxseg.ops.conv import Conv, DepthwiseConv, check_padding
+import flax.linen as nn
+
+from jaxseg.ops.conv import Conv, check_padding
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.norm import BatchNorm
 
 
@@ -17,6 +20,15 @@ class Layers:
     depthwise: Callable[..., DepthwiseConv]  # (kernel_size=3, stride=1, dilation=1)
     norm: Callable[..., BatchNorm]
     padding: str  # of the convolutions, for what must go with them
+    remat: bool
+
+    def block(self, part: Any) -> Any:
+        """`part`, a class of modules or a method of one, as it is unless `remat`.
+
+        Then what it computes inside is not kept for the backward pass but computed anew there (Chen
+        et al. 2016, "Training deep nets with sublinear memory cost"): less memory for more time.
+        """
+        return nn.remat(part) if self.remat else part
 
 
 def bind(
@@ -27,6 +39,7 @@ def bind(
     padding: str = "symmetric",
     norm_epsilon: float = 1e-5,
     norm_momentum: float = 0.9,
+    remat: bool = False,
 ) -> Layers:
     """The layers of a model in training or not; raises UserError on an unknown padding."""
     check_padding(padding)
@@ -42,4 +55,12 @@ def bind(
             axis_name=axis_name,
         ),
         padding=padding,
+        remat=remat,
     )
+
+
+def bind_model(model: nn.Module, *, train: bool, **changes: Any) -> Layers:
+    """`bind` by the fields of `model` that have the names of its arguments, and by `changes`."""
+    names = ("dtype", "axis_name", "padding", "norm_epsilon", "norm_momentum", "remat")
+    fields = {name: getattr(model, name) for name in names if hasattr(model, name)}
+    return bind(train=train, **{**fields, **changes})

@@ -1,10 +1,16 @@
-"""Transposed convolution (up-convolution, "deconvolution"), dense and one plane a class.
+"""Transposed convolution (up-convolution, "deconvolution"), and the layers made of it.
 
-Both are computed phase by phase. Output row i * stride + r is the sum over q of x[i - q] *
-kernel[q * stride + r]: each phase r is an ordinary stride-1 convolution of the input, and
-interleaving the stride * stride phases gives the output. No zeros are inserted and multiplied.
+Lowerings of the dense one, equal to rounding:
+
+- "zero_insertion": zeros between the pixels and an ordinary convolution (XLA's lhs_dilation).
+- "phases": one convolution whose channels are the output's phases (see `ops.phases`).
+- "windows": forward as "phases" where the stride divides the kernel, else as "zero_insertion";
+  gradients as two matrix products with the output's windows. On a CPU XLA's own gradients of
+  either convolution, where windows overlap, take 20 to 160 times as long.
+- "einsum": one matrix product, for windows that do not overlap, as in U-Net's 2x2 up-convolution.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from jaxseg.ops import lowering
+from jaxseg.ops.phases import interleave, split_kernel, split_output
+from jaxseg.ops.transposed_per_class import transposed_conv_per_class
+
+LOWERINGS = ("zero_insertion", "phases", "windows", "einsum")
 
 
 def transposed_conv(
@@ -22,64 +34,90 @@ def transposed_conv(
     Input pixel (y, x) adds kernel * x[y, x] to the output window that starts at
     (y * stride - padding, x * stride - padding). Output rows: (h - 1) * stride + k - 2 * padding.
     """
-    taps = _split_phases(kernel, stride)
+    apart = kernel.shape[0] <= stride
+    functions = {"zero_insertion": _zero_insertion, "phases": _phases, "windows": _windows}
+    if apart:
+        functions["einsum"] = _einsum
+    shapes = "stride = kernel" if apart else "overlapping"
+    name = lowering.choose("transposed_conv", shapes, x.dtype, tuple(functions))
+    return functions[name](x, kernel, stride, padding)
+
+
+def _zero_insertion(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    before = kernel.shape[0] - 1 - padding
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel[::-1, ::-1],  # a transpose turns the kernel around
+        window_strides=(1, 1),
+        padding=((before, before), (before, before)),
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _phases(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    taps = split_kernel(kernel, stride)
     q, _, _, _, i, o = taps.shape
     taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(q, q, i, stride * stride * o)
-    if q == 1:  # stride >= k, as in U-Net's 2x2 up-convolution: windows do not overlap
-        phases = jnp.einsum("bhwi,io->bhwo", x, taps[0, 0])
-    else:
-        phases = jax.lax.conv_general_dilated(
-            x,
-            taps[::-1, ::-1],  # x[i - q] * taps[q] is a convolution, lax computes a correlation
-            window_strides=(1, 1),
-            padding=((q - 1, q - 1), (q - 1, q - 1)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+    phases = jax.lax.conv_general_dilated(
+        x,
+        taps[::-1, ::-1],  # x[i - q] * taps[q] is a convolution, lax computes a correlation
+        window_strides=(1, 1),
+        padding=((q - 1, q - 1), (q - 1, q - 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return _arrange(phases, x, kernel, stride, padding)
+
+
+def _einsum(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    i, o = kernel.shape[2:]
+    taps = split_kernel(kernel, stride)[0, :, 0].transpose(2, 0, 1, 3)
+    phases = jnp.einsum("bhwi,io->bhwo", x, taps.reshape(i, stride * stride * o))
+    return _arrange(phases, x, kernel, stride, padding)
+
+
+def _arrange(phases: Array, x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    """[b, h, w, stride * stride * o] -> the output."""
     b, h, w, _ = phases.shape
-    phases = phases.reshape(b, h, w, stride, stride, o).transpose(0, 1, 3, 2, 4, 5)
-    return _interleave(phases, x.shape, kernel.shape[0], padding)
+    phases = phases.reshape(b, h, w, stride, stride, -1).transpose(0, 1, 3, 2, 4, 5)
+    return interleave(phases, x.shape, kernel.shape[0], padding)
 
 
-def transposed_conv_per_class(
-    x: Float[Array, "b h w c"], kernel: Float[Array, "k k #c"], stride: int, padding: int
-) -> Float[Array, "b h2 w2 c"]:
-    """A transposed convolution without weights between classes: plane c acts on channel c alone.
-
-    FCN's upsampling. As a dense kernel, stride 32 and 1000 classes would hold 16 GB, all zero off
-    the class diagonal. With k at most 2 * stride each output pixel is a weighted sum of a 2x2
-    neighbourhood of the input. A kernel with one plane serves all channels.
-    """
-    taps = _split_phases(kernel, stride)  # [q, r, q, r, c]
-    q = taps.shape[0]
-    h, w = x.shape[1:3]
-    x_padded = jnp.pad(x, ((0, 0), (q - 1, q - 1), (q - 1, q - 1), (0, 0)))
-    phases = jnp.zeros((), x.dtype)
-    for row in range(q):
-        for col in range(q):
-            top, left = q - 1 - row, q - 1 - col
-            shifted = x_padded[:, top : top + h + q - 1, left : left + w + q - 1]
-            # einsum rather than a broadcast product: its gradient sums over phases as it multiplies
-            # and keeps no [h, stride, w, stride, c] product for each tap
-            tap = jnp.broadcast_to(taps[row, :, col], (stride, stride, x.shape[-1]))
-            phases += jnp.einsum("bhwc,rsc->bhrwsc", shifted, tap)
-    return _interleave(phases, x.shape, kernel.shape[0], padding)
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _windows(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    whole = kernel.shape[0] % stride == 0  # or phases would multiply what fills the kernel up
+    return (_phases if whole else _zero_insertion)(x, kernel, stride, padding)
 
 
-def _split_phases(kernel: Array, stride: int) -> Array:
-    """[k, k, ...] -> [q, stride, q, stride, ...], filled up with zeros to a multiple of stride."""
-    k = kernel.shape[0]
-    q = -(-k // stride)
-    fill = q * stride - k
-    kernel = jnp.pad(kernel, ((0, fill), (0, fill)) + ((0, 0),) * (kernel.ndim - 2))
-    return kernel.reshape(q, stride, q, stride, *kernel.shape[2:])
+def _windows_forward(
+    x: Array, kernel: Array, stride: int, padding: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return _windows(x, kernel, stride, padding), (x, kernel)
 
 
-def _interleave(phases: Array, input_shape: tuple[int, ...], k: int, padding: int) -> Array:
-    """[b, h, stride, w, stride, c] -> [b, h * stride, w * stride, c], less padding and filling."""
-    b, h, stride, w, _, c = phases.shape
-    rows, cols = ((n - 1) * stride + k - 2 * padding for n in input_shape[1:3])
-    full = phases.reshape(b, h * stride, w * stride, c)
-    return full[:, padding : padding + rows, padding : padding + cols]
+def _windows_backward(
+    stride: int, padding: int, saved: tuple[Array, Array], y: Array
+) -> tuple[Array, Array]:
+    """Row (b, h, w) of `windows` is the part of the output's gradient that this pixel reached."""
+    x, kernel = saved
+    k, _, i, o = kernel.shape
+    _, h, w, _ = x.shape
+    phases = split_output(y, x.shape, k, stride, padding)
+
+    def reached(row: int, col: int) -> Array:
+        top, left = row // stride, col // stride
+        return phases[:, top : top + h, row % stride, left : left + w, col % stride]
+
+    windows = jnp.stack([reached(row, col) for row in range(k) for col in range(k)], axis=3)
+    windows = windows.reshape(-1, k * k * o)
+    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
+    weights = kernel.transpose(0, 1, 3, 2).reshape(k * k * o, i)
+    for_x = product("nk,ki->ni", windows, weights).reshape(x.shape)
+    for_kernel = product("ni,nk->ik", x.reshape(-1, i), windows).reshape(i, k, k, o)
+    return for_x.astype(x.dtype), for_kernel.transpose(1, 2, 0, 3).astype(kernel.dtype)
+
+
+_windows.defvjp(_windows_forward, _windows_backward)
 
 
 def bilinear_kernel(factor: int) -> np.ndarray:

@@ -8,7 +8,8 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.models.deeplabv3 import SPP, DeepLabV3
-from jaxseg.ops.conv import Conv, DepthwiseConv
+from jaxseg.ops.conv import Conv
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
 SMALL: dict[str, Any] = {"backbone": "resnet18", "width_multiplier": 2 / 64, "aspp_channels": 3}

@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxseg.models.efficientnet_lite import EfficientNetLite
-from jaxseg.ops.conv import DepthwiseConv
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
 LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None, padding="tf_same")

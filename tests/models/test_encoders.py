@@ -10,7 +10,8 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.models import encoders
-from jaxseg.ops.conv import Conv, DepthwiseConv
+from jaxseg.ops.conv import Conv
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 from jaxseg.ops.norm import BatchNorm
 

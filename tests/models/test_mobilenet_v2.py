@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg.models.mobilenet_v2 import MobileNetV2, scaled
-from jaxseg.ops.conv import DepthwiseConv
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
 LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)

@@ -12,7 +12,8 @@ import pytest
 
 from jaxseg import models, tiles
 from jaxseg.errors import UserError
-from jaxseg.ops.conv import Conv, DepthwiseConv
+from jaxseg.ops.conv import Conv
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.norm import BatchNorm
 
 CLASSES = 3

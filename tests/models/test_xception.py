@@ -6,7 +6,7 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.models.xception import AlignedBlock, AlignedXception, Block, Xception
-from jaxseg.ops.conv import DepthwiseConv
+from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
 LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)

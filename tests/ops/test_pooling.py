@@ -1,89 +1,178 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.ops import pooling
+from jaxseg.ops import lowering, pooling
 
-max_pool = jax.jit(pooling.max_pool, static_argnums=(1, 2))
 max_pool_with_indices = jax.jit(pooling.max_pool_with_indices, static_argnums=(1, 2))
 max_unpool = jax.jit(pooling.max_unpool, static_argnums=(2, 3))
-max_pool_3x3 = jax.jit(pooling.max_pool_3x3)
 
 SIZES = [(1, 1), (2, 3), (4, 6), (7, 5), (9, 8)]
 
 
-def reference(x, size, stride, before):
-    """The maximum of every window, clipped to the image; ceil(n / stride) windows."""
-    b, h, w, c = x.shape
-    rows, cols = -(-h // stride), -(-w // stride)
-    y = np.zeros((b, rows, cols, c))
-    for i in range(rows):
-        for j in range(cols):
-            top, left = i * stride - before, j * stride - before
-            window = x[:, max(top, 0) : top + size, max(left, 0) : left + size]
-            y[:, i, j] = window.max(axis=(1, 2))
-    return y
+def definition(x, settings, size, weigh):
+    """Maxima, and where their weights go: to the first pixel, row by row, that is the maximum."""
+    window, stride, dilation, ends = settings
+    fill = ((0, 0), *ends, (0, 0))
+    x = np.pad(x.astype(np.float64), fill, constant_values=-np.inf)
+    b, _, _, c = x.shape
+    y, gradient = np.zeros((b, *size, c)), np.zeros_like(x)
+    weights = weigh(y.shape)
+    reach = dilation * (window - 1) + 1
+    for n, i, j, channel in np.ndindex(y.shape):
+        top, left = i * stride, j * stride
+        at = n, slice(top, top + reach, dilation), slice(left, left + reach, dilation), channel
+        row, col = np.unravel_index(np.argmax(x[at]), (window, window))
+        y[n, i, j, channel] = x[at][row, col]
+        place = n, top + row * dilation, left + col * dilation, channel
+        gradient[place] += weights[n, i, j, channel]
+    (above, below), (before, after) = ends
+    h, w = x.shape[1:3]
+    return y, gradient[:, above : h - below, before : w - after]
 
 
-@pytest.mark.parametrize("window", [2, 3])
-@pytest.mark.parametrize(("h", "w"), SIZES)
-def test_blocks(h, w, window):
-    x = np.random.default_rng(0).normal(size=(2, h, w, 3)).astype(np.float32) - 5  # all negative
-    y = max_pool(x, window)
-    np.testing.assert_array_equal(y, reference(x, window, window, before=0))
-    whole = x[:, : h // window * window, : w // window * window]
-    np.testing.assert_array_equal(max_pool(x, window, "floor"), max_pool(whole, window))
+def check(function, operation, form, cases, dtype, values, run_compiled):
+    """Value and gradient of one lowering against the definition, for every case.
 
+    `cases` are (height, width, arguments of the function, those of the definition).
+    """
+    dtype = jnp.dtype(dtype)
+    images = [jnp.asarray(values((2, h, w, 2)), dtype) for h, w, *_ in cases]
 
-@pytest.mark.parametrize(("h", "w"), SIZES)
-def test_3x3_stride2(h, w):
-    x = np.random.default_rng(0).normal(size=(2, h, w, 3)).astype(np.float32) - 5
-    y = max_pool_3x3(x)
-    np.testing.assert_array_equal(y, reference(x, 3, 2, before=1))
+    def weigh(shape):
+        cosines = np.cos(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
+        return np.asarray(cosines.astype(dtype), np.float64)
 
+    def one(x, arguments):
+        y, back = jax.vjp(lambda x: function(x, *arguments), x)
+        return y, *back(jnp.asarray(weigh(y.shape), dtype))
 
-@pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
-@pytest.mark.parametrize(("h", "w"), [(9, 12), (10, 11)])
-def test_3x3_equals_xla(h, w, padding, run_compiled):
-    settings = [(2, 1), (1, 1), (1, 4), (2, 2), (3, 1)]  # stride, dilation
+    def results(images):
+        with lowering.forced({operation: form}):
+            return [one(x, case[2]) for x, case in zip(images, cases, strict=True)]
 
-    def expected(x, stride, dilation):
-        beyond = ((0, 0), (dilation, dilation), (dilation, dilation), (0, 0))
-        return jax.lax.reduce_window(
-            x,
-            -np.inf,
-            jax.lax.max,
-            window_dimensions=(1, 3, 3, 1),
-            window_strides=(1, stride, stride, 1),
-            padding={"symmetric": beyond, "tf_same": "SAME", "valid": "VALID"}[padding],
-            window_dilation=(1, dilation, dilation, 1),
+    found = run_compiled(results, images)
+    for x, case, (y, gradient) in zip(images, cases, found, strict=True):
+        expected = definition(np.asarray(x, np.float64), case[3], y.shape[1:3], weigh)
+        assert y.dtype == gradient.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(y, np.float64), expected[0], err_msg=str(case))
+        # XLA adds bfloat16 gradients up in bfloat16, nine of them at most
+        rtol = 1e-6 if dtype == jnp.float32 else 2**-6
+        np.testing.assert_allclose(
+            np.asarray(gradient, np.float64), expected[1], rtol, 2 * rtol, err_msg=str(case)
         )
 
-    x = np.random.default_rng(0).normal(size=(2, h, w, 3)).astype(np.float32) - 5
-    pairs = run_compiled(
-        lambda x: [(pooling.max_pool_3x3(x, *s, padding), expected(x, *s)) for s in settings], x
-    )
-    for pair in pairs:
-        np.testing.assert_array_equal(*pair)
+
+def distinct(shape):
+    """All negative, no two alike, exact in bfloat16 within 256 neighbours."""
+    numbers = np.random.default_rng(0).permutation(np.prod(shape[1:3]))
+    return -1.0 - np.stack([numbers.reshape(shape[1:3])] * shape[3], -1)[None].repeat(shape[0], 0)
 
 
-@pytest.mark.parametrize("pool", [max_pool, max_pool_3x3], ids=["blocks", "3x3"])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_gradient_goes_to_the_maxima_and_adds_up(pool, dtype):
-    x = jax.random.normal(jax.random.key(0), (1, 5, 7, 1)).astype(dtype)
-    gradient = jax.grad(lambda x: pool(x).sum().astype(jnp.float32))(x)
-    outputs = pool(x)
-    assert gradient.sum() == outputs.size
-    np.testing.assert_array_equal(np.isin(x, outputs), gradient != 0)
+def tied(shape):
+    """Few values, so that most windows hold their maximum more than once."""
+    return np.random.default_rng(0).integers(-3, -1, size=shape)
 
 
-@pytest.mark.parametrize("pool", [max_pool, max_pool_3x3], ids=["blocks", "3x3"])
-def test_gradient_of_ties_is_finite_and_adds_up(pool):
-    gradient = jax.grad(lambda x: pool(x).sum())(jnp.zeros((1, 5, 7, 2)))
-    assert jnp.isfinite(gradient).all()
-    assert gradient.sum() == pytest.approx(3 * 4 * 2)
+@pytest.mark.parametrize(("dtype", "values"), [("float32", distinct), ("bfloat16", tied)])
+@pytest.mark.parametrize("form", pooling.LOWERINGS)
+def test_blocks(form, dtype, values, run_compiled):
+    cases = [
+        (h, w, (window,), (window, window, 1, tuple((0, -n % window) for n in (h, w))))
+        for h, w in SIZES
+        for window in (2, 3)
+    ]
+    check(pooling.max_pool, "max_pool", form, cases, dtype, values, run_compiled)
+
+
+@pytest.mark.parametrize("form", pooling.LOWERINGS)
+def test_rounding_down_drops_what_fills_no_block(form, run_compiled):
+    def pool(x):
+        with lowering.forced({"max_pool": form}):
+            whole = x[:, :9, :6]
+            dropped, back = jax.vjp(lambda x: pooling.max_pool(x, 3, "floor"), x)
+            return pooling.max_pool(whole, 3), dropped, *back(dropped)
+
+    x = jnp.asarray(distinct((1, 11, 7, 2)), jnp.float32)
+    whole, dropped, gradient = run_compiled(pool, x)
+    np.testing.assert_array_equal(dropped, whole)
+    assert gradient.shape == x.shape
+    assert np.count_nonzero(gradient) == np.count_nonzero(gradient[:, :9, :6]) == dropped.size
+
+
+def cases_3x3(padding):
+    settings = [(2, 1), (1, 1), (1, 2), (2, 2), (3, 1), (2, 3), (3, 2)]  # stride, dilation
+    sizes = [(9, 12), (8, 7)]
+    for (stride, dilation), (h, w) in zip(settings, itertools.cycle(sizes), strict=False):
+        reach = 2 * dilation
+        if padding == "valid":
+            ends = ((0, 0), (0, 0))
+        elif padding == "symmetric":
+            ends = ((dilation, dilation), (dilation, dilation))
+        else:
+            total = [max((-(-n // stride) - 1) * stride + reach + 1 - n, 0) for n in (h, w)]
+            ends = tuple((n // 2, n - n // 2) for n in total)
+        yield h, w, (stride, dilation, padding), (3, stride, dilation, ends)
+
+
+@pytest.mark.parametrize(("dtype", "values"), [("float32", distinct), ("bfloat16", tied)])
+@pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
+@pytest.mark.parametrize("form", pooling.LOWERINGS)
+def test_3x3(form, padding, dtype, values, run_compiled):
+    cases = [case for case in cases_3x3(padding) if form == "slices" or case[2][1] == 1]
+    check(pooling.max_pool_3x3, "max_pool_3x3", form, cases, dtype, values, run_compiled)
+
+
+def test_lowerings_agree_on_ties(run_compiled):
+    """Flat maps, the extreme: each output's gradient is at the first pixel of its window."""
+    x = jnp.zeros((1, 7, 8, 1))
+
+    def gradients(x):
+        for form in pooling.LOWERINGS:
+            with lowering.forced({"max_pool": form, "max_pool_3x3": form}):
+                yield jax.grad(lambda x: pooling.max_pool(x).sum())(x)
+                yield jax.grad(lambda x: pooling.max_pool_3x3(x, padding="valid").sum())(x)
+
+    xla_blocks, xla_3x3, blocks, ours_3x3 = run_compiled(lambda x: [*gradients(x)], x)
+    np.testing.assert_array_equal(blocks, xla_blocks)
+    np.testing.assert_array_equal(ours_3x3, xla_3x3)
+    first = np.zeros((7, 8))
+    first[::2, ::2] = 1
+    np.testing.assert_array_equal(blocks[0, ..., 0], first)
+
+
+@pytest.mark.parametrize("form", pooling.LOWERINGS)
+def test_nan_is_not_lost(form):
+    x = jnp.zeros((1, 6, 6, 1)).at[0, 3, 3].set(jnp.nan)
+
+    def pools(x):
+        with lowering.forced({"max_pool": form, "max_pool_3x3": form}):
+            return pooling.max_pool(x), pooling.max_pool_3x3(x)
+
+    for function in (pools, lambda x: jax.vjp(pools, x)[0]):  # alone, and where a gradient is taken
+        blocks, overlapping = jax.jit(function)(x)
+        assert np.argwhere(np.isnan(blocks[0, ..., 0])).tolist() == [[1, 1]]
+        assert np.argwhere(np.isnan(overlapping[0, ..., 0])).tolist() == [
+            [1, 1], [1, 2], [2, 1], [2, 2],
+        ]  # fmt: skip
+
+
+def test_classes_of_shapes(asked):
+    x = jnp.ones((1, 6, 6, 1))
+    for window in (2, 3):
+        pooling.max_pool(x, window)
+    for stride in (1, 2):
+        pooling.max_pool_3x3(x, stride)
+    assert asked == [
+        ("max_pool", "2x2"),
+        ("max_pool", "larger"),
+        ("max_pool_3x3", "dense"),
+        ("max_pool_3x3", "strided"),
+    ]
 
 
 @pytest.mark.parametrize("rounding", ["ceil", "floor"])
@@ -92,7 +181,7 @@ def test_gradient_of_ties_is_finite_and_adds_up(pool):
 def test_indices_say_where_the_first_maximum_was(h, w, window, rounding):
     x = np.random.default_rng(0).integers(-9, -5, size=(2, h, w, 3)).astype(np.float32)  # ties
     y, indices = max_pool_with_indices(x, window, rounding)
-    np.testing.assert_array_equal(y, max_pool(x, window, rounding))
+    np.testing.assert_array_equal(y, pooling.max_pool(jnp.asarray(x), window, rounding))
     for b, i, j, c in np.ndindex(y.shape):
         top, left = i * window, j * window
         block = x[b, top : top + window, left : left + window, c]
@@ -150,4 +239,4 @@ def test_gradient_of_unpooling_picks_the_indices():
 
 def test_unknown_rounding():
     with pytest.raises(UserError, match="rounding is 'round', expected one of ceil, floor"):
-        max_pool(jnp.ones((1, 2, 2, 1)), 2, "round")
+        pooling.max_pool(jnp.ones((1, 2, 2, 1)), 2, "round")

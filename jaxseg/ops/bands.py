@@ -1,0 +1,181 @@
+"""Logits at the size of the labels, a band of rows at a time, so that they never exist as a whole.
+
+Enlarged float32 logits are the largest tensor of a step: 2.5 GB for 16 images of 512x512 pixels
+and 150 classes, and a plain loss holds three such. A band is made from the few rows of the
+small logits that it lies between, used, and forgotten.
+
+Bands hold all images of the batch: where that is split over devices, no pixel travels. They lie as
+[b, rows, classes, columns], so that sums over classes add whole lines of columns.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.ops import resize
+
+# Float32 logits of one image in a band, in bytes. On a CPU 0.5 to 2 MiB were the fastest, where
+# bands stay in its caches; a GPU, not yet measured, starts kernels for every band.
+BAND_BYTES = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+    """Some rows of the enlarged logits, and those rows of the logits that they lie between."""
+
+    height: int
+    source_height: int
+    matrix: Float[Array, "r s"]  # of the interpolation of rows, and of columns:
+    columns: Float[np.ndarray, "W w"] | None  # None where logits are not enlarged
+    start: Int[Array, ""]
+    source_start: Int[Array, ""]
+    begins: Int[Array, ""]  # rows above this one are the last band's too
+
+    def of(self, x: Array) -> Array:
+        """These rows of [b, rows, ...] at the enlarged size."""
+        return jax.lax.dynamic_slice_in_dim(x, self.start, self.height, axis=1)
+
+    def put(self, x: Array, rows: Array) -> Array:
+        """`x` with these rows."""
+        return jax.lax.dynamic_update_slice_in_dim(x, rows, self.start, axis=1)
+
+    def is_new(self) -> Bool[Array, "r 1"]:
+        """Rows that the last band did not have."""
+        row = self.start + jnp.arange(self.height, dtype=jnp.int32)
+        return (row >= self.begins)[:, None]
+
+    def source(self, logits: Float[Array, "b h w c"]) -> Float[Array, "b s w c"]:
+        """What `enlarge` takes."""
+        return jax.lax.dynamic_slice_in_dim(logits, self.source_start, self.source_height, axis=1)
+
+    def add_to_source(
+        self, logits: Float[Array, "b h w c"], rows: Float[Array, "b s w c"]
+    ) -> Float[Array, "b h w c"]:
+        total = self.source(logits) + rows
+        return jax.lax.dynamic_update_slice_in_dim(logits, total, self.source_start, axis=1)
+
+    def enlarge(self, source: Float[Array, "b s w c"]) -> Float[Array, "b r c W"]:
+        """These rows, bilinear in float32."""
+        x = source.astype(jnp.float32).swapaxes(2, 3)
+        if self.columns is None:
+            return x
+        einsum = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)  # as in `resize`
+        return einsum("brcw,Ww->brcW", einsum("rs,bscw->brcw", self.matrix, x), self.columns)
+
+
+def argmax(
+    logits: Float[Array, "b h w c"], size: tuple[int, ...], corners: str
+) -> Int[Array, "b H W"]:
+    """The class of the highest logit, of logits enlarged to `size`: the first of equals."""
+    if logits.shape[1:3] == tuple(size):
+        return logits.argmax(-1).astype(jnp.int32)
+    classes = np.arange(logits.shape[-1], dtype=np.int32)[:, None]
+
+    def step(result: Array, band: Band) -> Array:
+        y = band.enlarge(band.source(logits))
+        # As `y.argmax(2)`, which takes five times as long on a CPU. It has NaN above all.
+        y = jnp.where(jnp.isnan(y), jnp.inf, y)
+        best = y == y.max(2, keepdims=True)
+        return band.put(result, jnp.where(best, classes, len(classes)).min(2))
+
+    result = jnp.zeros_like(logits, jnp.int32, shape=(logits.shape[0], *size))
+    return _walk(step, result, logits, size, corners)
+
+
+def sum_pixels(
+    loss: Callable[..., Float[Array, "b r W"]],
+    logits: Float[Array, "b h w c"],
+    *of_pixels: Array,
+    corners: str,
+) -> Float[Array, ""]:
+    """The sum of a loss over the pixels of logits enlarged to the size of `of_pixels`.
+
+    Its gradient is added up in the same walk, at the size of the logits; alone, the sum has none.
+
+    Args:
+      loss: (logits [b r c W], each of `of_pixels` [b r W]) -> of each pixel, by jax functions.
+      logits: of any float type and size.
+      of_pixels: [b H W] each: labels, weights. No gradient flows to them.
+      corners: see `ops.resize`.
+    """
+    size = of_pixels[0].shape[1:]
+
+    def of_band(band: Band, of_pixels: tuple[Array, ...], source: Array) -> Array:
+        pixels = loss(band.enlarge(source), *map(band.of, of_pixels))
+        # The sum of each image, so that devices add up once, after the last band.
+        return jnp.where(band.is_new(), pixels, 0.0).sum((1, 2))
+
+    def no_sums(logits: Array) -> Array:
+        return jnp.zeros_like(logits, jnp.float32, shape=logits.shape[0])
+
+    @jax.custom_vjp
+    def total(logits: Array, of_pixels: tuple[Array, ...]) -> Array:
+        def step(sums: Array, band: Band) -> Array:
+            return sums + of_band(band, of_pixels, band.source(logits))
+
+        return _walk(step, no_sums(logits), logits, size, corners).sum()
+
+    def forward(logits: Array, of_pixels: tuple[Array, ...]) -> tuple[Array, Array]:
+        def step(state: tuple[Array, Array], band: Band) -> tuple[Array, Array]:
+            sums, gradient = state
+            source = band.source(logits).astype(jnp.float32)
+            more, pull = jax.vjp(partial(of_band, band, of_pixels), source)
+            return sums + more, band.add_to_source(gradient, *pull(jnp.ones_like(more)))
+
+        zeros = no_sums(logits), jnp.zeros_like(logits, jnp.float32)
+        sums, gradient = _walk(step, zeros, logits, size, corners)
+        return sums.sum(), gradient
+
+    def backward(gradient: Array, cotangent: Array) -> tuple[Array, None]:
+        return (cotangent * gradient).astype(logits.dtype), None
+
+    total.defvjp(forward, backward)
+    return total(logits, of_pixels)
+
+
+def _walk(
+    step: Callable[[Any, Band], Any],
+    state: Any,
+    logits: Float[Array, "b h w c"],
+    size: tuple[int, ...],
+    corners: str,
+) -> Any:
+    """`state = step(state, band)` for the bands of `logits` enlarged to `size`, from the top.
+
+    All bands have one height. Where it does not divide the image's, the last begins early.
+    """
+    _, h, w, c = logits.shape
+    rows = max(1, BAND_BYTES // (4 * c * size[1]))
+    count = -(-size[0] // rows)
+    height = -(-size[0] // count)  # bands as even as can be
+    begins = np.arange(count, dtype=np.int32) * height
+    start = np.minimum(begins, size[0] - height)
+    matrix = resize.interpolation_matrix(h, size[0], corners)
+    matrices, source_start = _cut(np.stack([matrix[i : i + height] for i in start]))
+    same = (h, w) == tuple(size)
+    columns = None if same else resize.interpolation_matrix(w, size[1], corners)
+
+    def scanned(state: Any, of_band: tuple[Array, ...]) -> tuple[Any, None]:
+        matrix, *places = of_band
+        return step(state, Band(height, matrix.shape[1], matrix, columns, *places)), None
+
+    of_bands = tuple(map(jnp.asarray, (matrices, start, source_start, begins)))
+    return jax.lax.scan(scanned, state, of_bands)[0]
+
+
+def _cut(
+    matrices: Float[np.ndarray, "n r h"],
+) -> tuple[Float[np.ndarray, "n r s"], Int[np.ndarray, " n"]]:
+    """The columns that each matrix uses, as many for all, and which is the first."""
+    used = (matrices != 0).any(1)
+    first = used.argmax(1)
+    width = (used.shape[1] - used[:, ::-1].argmax(1) - first).max()
+    first = np.minimum(first, used.shape[1] - width)
+    cut = [matrix[:, i : i + width] for matrix, i in zip(matrices, first, strict=True)]
+    return np.stack(cut), first.astype(np.int32)

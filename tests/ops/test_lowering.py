@@ -1,0 +1,88 @@
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import common
+from jaxseg import experiment
+from jaxseg.data.source import Classes
+from jaxseg.errors import UserError
+from jaxseg.ops import catalogue, lowering
+
+FORMS = ("native", "rows", "taps")
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A table in which "rows" is the fastest of `conv` for wide float32 on this backend."""
+    choices = {"conv": {"float32": {"wide": "rows"}}}
+    table = {jax.default_backend(): {"choices": choices}, "abacus": {"choices": {}}}
+    monkeypatch.setattr(lowering, "table", lambda: table)
+
+
+def choose(shapes="wide", dtype=jnp.float32, forms=FORMS):
+    return lowering.choose("conv", shapes, dtype, forms)
+
+
+def test_the_table_decides_and_else_the_first(measured):
+    assert choose() == "rows"
+    assert choose(shapes="narrow") == choose(dtype=jnp.bfloat16) == "native"
+    assert choose(forms=("native", "taps")) == "native"  # "rows" can't do these shapes
+
+
+def test_forced_goes_before_the_table_where_it_can(measured):
+    with lowering.forced({"conv": "taps"}):
+        assert choose() == choose(shapes="narrow") == "taps"
+        assert choose(forms=("native", "rows")) == "rows"
+        with lowering.forced({"conv": lowering.MEASURED}):
+            assert choose() == "rows"
+        assert choose() == "taps"
+    assert choose() == "rows"
+
+
+def test_the_table_in_the_package_names_what_exists():
+    for backend, entry in lowering.table().items():
+        for operation, by_dtype in entry["choices"].items():
+            for dtype, by_shapes in by_dtype.items():
+                assert jnp.dtype(dtype).name == dtype
+                assert set(by_shapes.values()) <= set(catalogue.OPERATIONS[operation]), backend
+        assert entry["machine"]
+        assert entry["versions"]
+        assert entry["command"]
+
+
+CLASSES = Classes(("sky", "tree"), ((0, 0, 255), (0, 128, 0)))
+
+
+def build(**lowerings):
+    config = common.get_config("unet,width=2,depth=1")
+    config.augment.crop_size = (8, 8)
+    config.batch_size = config.eval.batch_size = 8
+    config.lowerings.update(lowerings)
+    return config, experiment.build(config, CLASSES, announce=print)
+
+
+def test_the_config_names_every_operation():
+    assert set(common.get_config("unet").lowerings) == set(catalogue.OPERATIONS)
+
+
+def test_an_unknown_lowering_is_refused():
+    with pytest.raises(UserError, match=r"config.lowerings.conv is 'rowz'; did you mean 'rows'"):
+        build(conv="rowz")
+
+
+@pytest.mark.parametrize(("asked", "given"), [("measured", "native"), ("rows", "rows")])
+def test_steps_are_traced_with_the_configs(asked, given, monkeypatch):
+    """On several devices under jit, what is left to the table is what splits well."""
+    seen = []
+
+    def forced(choices):
+        seen.append(choices)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(lowering, "forced", forced)
+    config, run = build(conv=asked, max_pool="slices")
+    state = run.parallel.replicate(run.init_state())
+    run.predict_step(state.eval_variables, {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8)})
+    assert seen == [{**config.lowerings, "conv": given, "max_pool": "slices"}]
