@@ -15,10 +15,11 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from jaxseg import metrics, tiles
 from jaxseg.errors import UserError
-from jaxseg.ops import resize
+from jaxseg.ops import bands
 from jaxseg.state import TrainState
 
-# (logits, labels, weights of pixels if the batch has them) -> (sum, count)
+# (logits at the head's stride, labels, weights of pixels if the batch has them, corners=how the
+# logits lie over the labels) -> (sum, count) at the labels' resolution
 Loss = Callable[..., tuple[Array, Array]]
 Normalize = Callable[[Array], Array]
 
@@ -74,10 +75,10 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        total, count = loss(_at_size_of(labels, logits, model), labels, *weights)
+        total, count = loss(logits, labels, *weights, corners=_corners(model))
         if "aux_logits" in endpoints:
-            aux = _at_size_of(labels, endpoints["aux_logits"], model)
-            total = total + aux_weight * loss(aux, labels, *weights)[0]
+            aux = loss(endpoints["aux_logits"], labels, *weights, corners=_corners(model))
+            total = total + aux_weight * aux[0]
         # Count over all devices first, divide last; an all-void batch gives zero, not NaN.
         share = total / jnp.maximum(_sum_devices(count, axis_name), 1.0)
         return share, updates.get("batch_stats", {})
@@ -135,9 +136,8 @@ def predict_step(
 
     def classify(images: Array) -> Array:
         logits, _ = model.apply(variables, images, train=False)
-        if not tiles.context(model):
-            logits = _at_size_of(images, logits, model)
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        size = logits.shape[1:3] if tiles.context(model) else images.shape[1:3]
+        return bands.argmax(logits, size, _corners(model))
 
     images = normalize(batch["image"])
     if tiles.context(model):
@@ -145,10 +145,9 @@ def predict_step(
     return classify(images)
 
 
-def _at_size_of(like: Array, logits: Array, model: nn.Module) -> Array:
-    """Logits at the head's stride -> at the size of `like`, bilinear by the model's corners."""
-    size = (like.shape[1], like.shape[2])
-    return resize.resize(logits, size, getattr(model, "corners", "half_pixel"))
+def _corners(model: nn.Module) -> str:
+    """How logits lie over the image, see `ops.resize`."""
+    return getattr(model, "corners", "half_pixel")
 
 
 def _inside(border: int) -> tuple[slice, ...]:
