@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxseg import compilation
 from jaxseg.errors import UserError, suggest
 
 Announce = Callable[[str], None]
@@ -102,18 +103,35 @@ def check_batch_size(name: str, batch_size: int, num_devices: int) -> None:
 
 
 class Announced:
-    """A compiled step that says what it compiles, and how long it took, once a batch shape."""
+    """A step that says what it compiles, how long that took and whether the cache had it.
+
+    It compiles once a batch shape; `compile_seconds` is the time that took in all.
+    """
 
     def __init__(self, compiled: Callable, what: str, announce: Announce):
         self._function, self._what, self._announce = compiled, what, announce
         self._programs: dict[Any, Callable] = {}
+        self.compile_seconds = 0.0
 
     def __call__(self, state: Any, batch: Mapping[str, Any]) -> Any:
         shape = tuple(batch["image"].shape)
         if shape not in self._programs:
             size = "x".join(map(str, shape))
             self._announce(f"compiling {self._what} for images {size} ...")
-            start = time.perf_counter()
-            self._programs[shape] = self._function.lower(state, batch).compile()
-            self._announce(f"compiled {self._what} in {time.perf_counter() - start:.1f} s")
+            self._programs[shape] = self._compile(state, batch)
         return self._programs[shape](state, batch)
+
+    def lower(self, state: Any, batch: Mapping[str, Any]) -> Any:
+        """The program before it is compiled, to look into."""
+        return self._function.lower(state, batch)
+
+    def _compile(self, state: Any, batch: Mapping[str, Any]) -> Callable:
+        start = time.perf_counter()
+        lowered = self.lower(state, batch)
+        with compilation.hits() as hits:
+            program = lowered.compile()
+        seconds = time.perf_counter() - start
+        self.compile_seconds += seconds
+        how = "from the cache" if hits else "compiled"
+        self._announce(f"{self._what}: {how} in {seconds:.1f} s")
+        return program

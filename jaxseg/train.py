@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import itertools
-import math
 import os
 import shutil
 import signal
@@ -15,18 +14,18 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, experiment, predict, tiles
+from jaxseg import checkpoint, data, experiment, predict, profiling, tiles
 from jaxseg import config as configs
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Source
-from jaxseg.errors import NonFiniteLossError, UserError
+from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
 from jaxseg.experiment import Experiment
 from jaxseg.metrics import table
 from jaxseg.parallel import check_batch_size
 from jaxseg.state import TrainState
 from jaxseg.weights import initial
-from jaxseg.writers import MetricWriter, Progress
+from jaxseg.writers import MetricWriter, Progress, StepLog
 
 
 class _StoppedError(Exception):
@@ -34,9 +33,11 @@ class _StoppedError(Exception):
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: Path, *, allow_config_change: bool = False
+    config: ConfigDict, workdir: Path, *, allow_config_change: bool = False, profile: bool = False
 ) -> dict[str, Any] | None:
     """Train to `config.total_steps`, continuing from the last checkpoint in `workdir`.
+
+    With `profile`, a trace of the steps of `config.profile` is written on the way.
 
     Returns:
       The scores of the last evaluation; None if SIGTERM or Ctrl-C ended the run early, after a
@@ -65,7 +66,10 @@ def train_and_evaluate(
     # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
     # source of weights shows.
     begin = functools.partial(initial.create, run, config, train_source)
-    fresh = None if checkpoint.steps(workdir / "checkpoints") else begin()
+    saved = checkpoint.steps(workdir / "checkpoints")
+    if profile:
+        profiling.steps_of(config, start=max(saved, default=0))
+    fresh = None if saved else begin()
     configs.store(config, workdir, allow_change=allow_config_change)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
@@ -104,12 +108,14 @@ def train_and_evaluate(
         weigh=weigh,
         context=tiles.context(run.model),
     )
+    traced = profiling.steps_of(config, start) if profile else range(0)
+    trace = profiling.Profile(traced, workdir, pause=progress.pause)
     with contextlib.ExitStack() as closing:
         # Closed last to first: no signal cuts the writing of the last checkpoint short.
         stop = closing.enter_context(_stop_on_signals())
-        for thing in (progress, writer, checkpoints, batches):
+        for thing in (trace, progress, writer, checkpoints, batches):
             closing.callback(thing.close)
-        log = _Log(config, run, writer, progress)
+        log = StepLog(config.log_every, run.schedule, run.train_step, writer, progress)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
             meta = {"step": step, "config": config.to_dict(), "classes": classes.to_dict()}
@@ -129,11 +135,13 @@ def train_and_evaluate(
             if at_end or stop:
                 finished = at_end
                 break
-            batch = next(batches)
-            arrays = run.parallel.place(batch.for_training())
-            # The first step compiles, which is no measure of speed.
-            with progress.pause() if step == start else contextlib.nullcontext():
+            trace.begin(step + 1, state)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
+                with jax.profiler.TraceAnnotation("wait for data"):
+                    batch = next(batches)
+                arrays = run.parallel.place(batch.for_training())
                 state, numbers = run.train_step(state, arrays)
+            trace.end(step + 1, state)
             evaluated = False
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
             checkpoints.seal()
@@ -147,43 +155,6 @@ def train_and_evaluate(
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
-
-
-class _Log:
-    """Reads the numbers of the step before the newest, checks them, and shows them when due."""
-
-    def __init__(
-        self, config: ConfigDict, run: Experiment, writer: MetricWriter, progress: Progress
-    ):
-        self._config, self._run = config, run
-        self._writer, self._progress = writer, progress
-        self._pending: tuple[int, dict[str, jax.Array], tuple[str, ...]] | None = None
-
-    def step(
-        self, step: int, numbers: dict[str, jax.Array], names: tuple[str, ...], waited: float
-    ) -> None:
-        self.flush(waited)
-        self._pending = (step, numbers, names)
-
-    def flush(self, waited: float) -> None:
-        if self._pending is None:
-            return
-        (step, numbers, names), self._pending = self._pending, None
-        values = {key: float(value) for key, value in numbers.items()}
-        # Gradients can overflow under a finite loss: then the parameters are lost already.
-        finite = all(map(math.isfinite, values.values()))
-        if finite and step % self._config.log_every:
-            return
-        values["learning_rate"] = float(self._run.schedule(step - 1))  # what this update used
-        if not finite:
-            raise NonFiniteLossError(
-                f"the loss became {values['loss']} (gradient norm {values['grad_norm']}) at step "
-                f"{step} with learning rate {values['learning_rate']:.3g} "
-                f"on the examples {', '.join(names)}: lower config.schedule.learning_rate or set "
-                "config.optimizer.grad_clip_norm; the last good checkpoint is kept"
-            )
-        speeds = self._progress.update(step, values, waited)
-        self._writer.write(step, {**values, **speeds})
 
 
 def _until(stop: "_Stop", batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:

@@ -1,6 +1,7 @@
 """The command as a person uses it: good runs, and mistakes that get one clear line."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import cli
+from jaxseg.cli import hugepages
 
 QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
 
@@ -35,7 +37,9 @@ def workdir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("argv", [[], ["train"], ["evaluate"], ["predict"], ["data"], ["weights"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["train"], ["evaluate"], ["predict"], ["data"], ["weights"], ["bench"]]
+)
 def test_help_is_instant_and_shows_an_example(argv):
     command = [sys.executable, "-m", "jaxseg.cli", *argv, "--help"]
     times = []
@@ -286,3 +290,59 @@ def test_data_show_and_stats(tmp_path, capsys):
     assert code == 0
     assert "5 images" in out
     assert "class_weights" in out
+
+
+MADVISE = "always [madvise] never"
+
+
+@pytest.mark.parametrize(
+    ("before", "libc", "support", "after"),
+    [
+        (None, "glibc 2.36", MADVISE, "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.check=3", "glibc 2.41", MADVISE,
+         "glibc.malloc.check=3:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc 2.36", MADVISE, None),  # somebody decided
+        (None, "glibc 2.36", "[always] madvise never", None),
+        (None, "glibc 2.36", "always madvise [never]", None),
+        (None, "glibc 2.36", "", None),  # no such file
+        (None, "glibc 2.31", MADVISE, None),
+        (None, "", MADVISE, None),
+    ],
+)  # fmt: skip
+def test_huge_pages_are_asked_for_where_they_are_of_use(before, libc, support, after):
+    environment = {} if before is None else {"GLIBC_TUNABLES": before}
+    assert hugepages.wanted(environment, libc, support) == after
+
+
+@pytest.mark.skipif(
+    hugepages.wanted({}, hugepages.libc(), hugepages.support()) is None, reason="no huge pages here"
+)
+def test_the_program_starts_anew_once_and_stays_itself(tmp_path):
+    """The same process with the same words and input; a program of somebody else's does not."""
+    source = """
+import os, sys
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), *sys.argv[1:], flush=True)
+from jaxseg import cli
+code = cli.main()
+print(sys.stdin.read(), code)
+"""
+    for name in ("jaxseg", "other"):
+        (tmp_path / name).write_text(source)
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+
+    def run(name, *words, **variables):
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / name), *words], input="hello", text=True,
+            env={**environment, **variables}, capture_output=True, check=True,
+        )  # fmt: skip
+        assert "train takes flags only, got a b" in done.stderr or words == ()
+        return done.stdout.splitlines()
+
+    first, second, end = run("jaxseg", "train", "a b")
+    pid = first.split()[0]
+    assert first == f"{pid} None train a b"
+    assert second == f"{pid} glibc.malloc.hugetlb=1 train a b"
+    assert end == "hello 2"
+    assert len(run("jaxseg", "train", "a b", GLIBC_TUNABLES="glibc.malloc.hugetlb=0")) == 2
+    assert len(run("other", "train", "a b")) == 2
+    assert len([line for line in run("jaxseg") if "None" in line]) == 1

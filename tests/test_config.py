@@ -62,6 +62,9 @@ def test_a_run_keeps_tuples_and_names_what_an_older_one_lacks(tmp_path):
     assert configs.load(tmp_path).to_dict() == config.to_dict()
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())
+    del values["profile"], values["num_predictions"]  # which change no number
+    path.write_text(json.dumps(values))
+    assert configs.load(tmp_path).to_dict() == config.to_dict()
     del values["eval"]["canvas"], values["init_from"]
     path.write_text(json.dumps(values))
     with pytest.raises(UserError, match=r"config.json lacks eval.canvas, init_from: it is from"):
@@ -125,7 +128,8 @@ def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
     [
         ("eval.batch_size", 0), ("eval.size_multiple", 0), ("log_every", 0), ("batch_size", 0),
         ("checkpoint.keep", 1), ("dataset.mean", (1.0,)), ("optimizer.betas", (0.9,)),
-        ("eval.canvas", (513,)), ("ema_decay", 1.0),
+        ("eval.canvas", (513,)), ("ema_decay", 1.0), ("profile.first_step", 0),
+        ("profile.steps", 0),
     ],
 )  # fmt: skip
 def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):

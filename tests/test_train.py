@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from jaxseg import checkpoint, experiment, train
+from jaxseg import checkpoint, experiment, parallel, train
 from jaxseg import config as configs
 from jaxseg.data.source import Classes
 from jaxseg.errors import NonFiniteLossError, UserError
@@ -57,7 +58,7 @@ def log(workdir):
 
 def numbers(workdir):
     """The log without what depends on the clock."""
-    timings = ("images_per_second", "data_wait")
+    timings = ("images_per_second", "data_wait", "compile_seconds")
     return [{k: v for k, v in row.items() if k not in timings} for row in log(workdir)]
 
 
@@ -97,7 +98,8 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     train_steps = [row["step"] for row in log(workdir) if "loss" in row]
     assert train_steps == list(range(1, 31))
     assert [row["step"] for row in log(workdir) if "val/miou" in row] == [10, 20, 30]
-    for text in ("compiling unet training step", "compiled unet training step in", "IoU %",
+    assert [row["step"] for row in log(workdir) if "compile_seconds" in row] == [1]
+    for text in ("compiling unet training step", "unet training step: ", "IoU %",
                  "predictions/val_", "jaxseg predict"):  # fmt: skip
         assert text in said
     assert len(list((workdir / "predictions").glob("*.png"))) == 1
@@ -174,7 +176,8 @@ def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
             numbers = {"loss": jnp.float32(1.0), "grad_norm": jnp.float32(jnp.inf)}
             return dataclasses.replace(state, step=state.step + 1), numbers
 
-        return dataclasses.replace(build(*args, **options), train_step=step)
+        announced = parallel.Announced(jax.jit(step), "step", announce=print)
+        return dataclasses.replace(build(*args, **options), train_step=announced)
 
     monkeypatch.setattr(experiment, "build", with_overflow)
     tiny_config.checkpoint.every = 1
@@ -201,7 +204,8 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
         def step(state, batch):
             raise SeenError({key: np.asarray(value) for key, value in batch.items()})
 
-        return dataclasses.replace(build(*args, **options), train_step=step)
+        announced = parallel.Announced(mock.Mock(lower=step), "step", announce=print)
+        return dataclasses.replace(build(*args, **options), train_step=announced)
 
     monkeypatch.setattr(experiment, "build", with_look)
     seen = {}

@@ -1,6 +1,11 @@
 import json
+import types
+from unittest import mock
 
-from jaxseg.writers import MetricWriter, Progress, clock
+import pytest
+
+from jaxseg import parallel, writers
+from jaxseg.writers import MetricWriter, Progress, StepLog, clock
 
 
 def rows(path):
@@ -25,7 +30,8 @@ def test_a_resume_drops_what_came_after_the_checkpoint(tmp_path):
 
 def test_plain_lines_where_there_is_no_terminal(capsys):
     progress = Progress(start=0, total=100, batch_size=4)
-    speeds = progress.update(10, {"loss": 1.25, "learning_rate": 0.01}, waited=0.0)
+    values = {"loss": 1.25, "learning_rate": 0.01}
+    speeds = progress.update(10, values, done=10, waited=0.0, compiled=0.0)
     line = capsys.readouterr().err
     assert line.startswith("step 10/100  loss 1.2500  lr 1.00e-02")
     assert "images/s" in line
@@ -48,3 +54,63 @@ def test_scores_that_will_be_computed_again_are_dropped(tmp_path):
     for evaluated, left in ((True, 2), (False, 1)):
         MetricWriter(tmp_path, resume_step=2, evaluated=evaluated).close()
         assert len(rows(tmp_path)) == left
+
+
+class Device:
+    """One that computes a step in a second, by a clock of its own."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(writers, "time", types.SimpleNamespace(perf_counter=lambda: self.now))
+
+    def numbers(self, ready_at):
+        """What a step gives: reading waits until it is there."""
+
+        def read(_):
+            self.now = max(self.now, ready_at)
+            return 0.5
+
+        def is_ready(_):
+            return self.now >= ready_at
+
+        number = mock.MagicMock(__float__=read, is_ready=lambda: is_ready(None))
+        return {"loss": number, "grad_norm": number}
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("every", [1, 4])
+def test_speed_is_that_of_the_steps_without_compiling(tmp_path, monkeypatch, waits, every):
+    """Six a second, whether a call to a step of six images waits for its second or not."""
+    device = Device(monkeypatch)
+    progress = Progress(start=0, total=100, batch_size=6)
+    writer = MetricWriter(tmp_path, resume_step=0, evaluated=False)
+    step_fn = parallel.Announced(mock.Mock(), "step", announce=lambda _: None)
+    log = StepLog(every, lambda _: 0.1, step_fn, writer, progress)
+    free_at = device.now
+    for step in range(1, 13):
+        if step in (1, 6):  # another shape compiles again, while the device rests
+            device.now = free_at + 40.0
+            step_fn.compile_seconds += 40.0
+        free_at = max(free_at, device.now) + 1.0
+        if waits:
+            device.now = free_at
+        log.step(step, device.numbers(free_at), ("x",), waited=0.0)
+    log.flush(waited=0.0)
+    writer.close()
+    written = rows(tmp_path)
+    assert [row["step"] for row in written] == list(range(every, 13, every))
+    compiled = [row["compile_seconds"] for row in written if "compile_seconds" in row]
+    assert compiled == [40.0, 40.0]
+    assert [row["images_per_second"] for row in written] == pytest.approx([6.0] * len(written))
+
+
+def test_speeds_leave_out_what_pauses(capsys, monkeypatch):
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(writers, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+    progress = Progress(start=0, total=100, batch_size=4)
+    with progress.pause():
+        clock.now += 50.0
+    clock.now += 2.0
+    values = {"loss": 1.0, "learning_rate": 0.1}
+    speeds = progress.update(10, values, done=10, waited=1.0, compiled=0.0)
+    assert speeds == {"images_per_second": 20.0, "data_wait": 0.5}

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from jaxseg.cli import data, models, runs, weights
+from jaxseg.cli import bench, data, hugepages, models, runs, weights
 from jaxseg.errors import UserError, suggest
 
 HELP = """\
@@ -16,6 +16,7 @@ jaxseg: train, evaluate and look at segmentation networks in JAX
   jaxseg data      prepare a data set, show what training sees, count its classes
   jaxseg models    every model: paper, parameters, multiply-adds, whose weights fit
   jaxseg weights   look into other people's weights, make a run of them
+  jaxseg bench     measure speed beside PyTorch, and what devices exchange
 
 Example:
   jaxseg train --config configs/quickstart.py --workdir runs/quickstart
@@ -31,11 +32,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "data": data.data,
     "models": models.models,
     "weights": weights.weights,
+    "bench": bench.bench,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 2 for wrong input, 1 for a run that failed."""
+    is_program = argv is None
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("--help", "-h", "help"):
         print(HELP, end="")
@@ -47,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if {"--help", "-help", "-h"} & set(rest):
             print(_help(COMMANDS[name]), end="")
             return 0
+        if is_program:
+            hugepages.use(name)
         COMMANDS[name](rest)
     except UserError as error:
         print(f"jaxseg: error: {error}", file=sys.stderr)

@@ -62,6 +62,14 @@ def no_rest(command: str, rest: Sequence[str]) -> None:
         raise UserError(f"{command} takes flags only, got {' '.join(rest)}: did you forget `--`?")
 
 
+def set_up() -> None:
+    """For what computes: libraries' chatter off, and compiled programs kept for the next time."""
+    quiet()
+    from jaxseg import compilation
+
+    compilation.cache()
+
+
 def quiet() -> None:
     """Libraries' chatter off; what matters to a person, jaxseg says itself."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -19,6 +19,8 @@ def train(argv: Sequence[str]) -> None:
                                checkpoints/, eval/, predictions/
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
       --allow_config_change    continue a run although its config differs
+      --profile                write a trace of a few steps to DIR/profile, for TensorBoard or
+                               Perfetto; config.profile says which
       --print_config           print every key and value, and stop
 
     Example:
@@ -26,7 +28,7 @@ def train(argv: Sequence[str]) -> None:
     """
     values = flags.define(config=True)
     flags.string(values, "workdir", "data_dir")
-    flags.boolean(values, "allow_config_change", "print_config")
+    flags.boolean(values, "allow_config_change", "print_config", "profile")
     config = flags.parse_config(values, "train", argv)
     if values["print_config"].value:
         print(config)
@@ -34,11 +36,14 @@ def train(argv: Sequence[str]) -> None:
     workdir = flags.required(values, "train", "workdir")
     if values["data_dir"].value:
         config.dataset.data_dir = values["data_dir"].value
-    flags.quiet()
+    flags.set_up()
     from jaxseg.train import train_and_evaluate
 
     train_and_evaluate(
-        config, Path(workdir), allow_config_change=values["allow_config_change"].value
+        config,
+        Path(workdir),
+        allow_config_change=values["allow_config_change"].value,
+        profile=values["profile"].value,
     )
 
 
@@ -113,7 +118,7 @@ def _open_run(workdir: Path, step: str, command: str, changes: Sequence[str]) ->
 
     config = configs.override(configs.load(workdir), command, changes)
     configs.check(config)
-    flags.quiet()
+    flags.set_up()
     import jax
 
     from jaxseg import checkpoint, experiment

@@ -1,0 +1,43 @@
+"""`jaxseg bench`."""
+
+import importlib
+from collections.abc import Sequence
+
+from jaxseg.errors import UserError
+
+# what: its file in experiments/benchmarks, which has a `main`
+BENCHMARKS = {
+    "ops": "ops",
+    "steps": "steps",
+    "collectives": "collectives",
+    "data": "pipeline",
+}
+
+
+def bench(argv: Sequence[str]) -> None:
+    """Measure speed on this machine, beside PyTorch where it is installed.
+
+    jaxseg bench ops [--ops conv,resize] [--dtypes float32,bfloat16] [--seconds 1] [--write]
+    jaxseg bench steps [--models unet,...] [--mode train,predict] [--batch N] [--size N]
+                       [--dtype float32] [--seconds 10] [--skip_memory]
+    jaxseg bench collectives [--config FILE[:ARG]] [--devices 1,2,4,8] [--config.KEY=VALUE ...]
+    jaxseg bench data [--workers 2] [--seconds 10]
+
+      ops          each operation in each of its lowerings, forward and with gradients
+      steps        whole steps of training and prediction, and the memory they take
+      collectives  what devices say to each other in a training step, on virtual CPU devices
+      data         the input pipeline, images a second
+      --seconds N  how long to repeat, for each case of `ops`, or in all
+      --write      store the fastest lowerings, for this kind of device, in the table that jaxseg
+                   goes by: jaxseg/ops/lowerings.json
+      --json PATH  of `ops` and `steps`: every number there is
+      --markdown   a Markdown table, as in experiments/benchmarks/README.md
+
+    Example:
+      jaxseg bench ops --ops depthwise_conv
+    """
+    if not argv or argv[0] not in BENCHMARKS:
+        given = repr(argv[0]) if argv else "nothing"
+        raise UserError(f"jaxseg bench: expected {', '.join(BENCHMARKS)}, got {given}")
+    module = importlib.import_module(f"experiments.benchmarks.{BENCHMARKS[argv[0]]}")
+    module.main(argv[1:])

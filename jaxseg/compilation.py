@@ -1,0 +1,128 @@
+"""Compiled programs kept on disk: the second start of a run does not compile them again.
+
+JAX writes and reads them, every program by its own name and key, and several processes may do so at
+once. Here is decided where they lie and how many stay, and what happens where that fails.
+"""
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import platformdirs
+
+MAX_BYTES = 2 * 2**30  # a start of a large model keeps 2 to 5 MB
+_FAILURE = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': ")
+
+
+def cache() -> Path | None:
+    """Keep compiled programs from now on; returns their folder, None where there is none.
+
+    They lie in the user's cache folder, at most `MAX_BYTES` of them. The variables of JAX decide
+    otherwise: JAX_COMPILATION_CACHE_DIR is another folder, which is left to grow,
+    JAX_COMPILATION_CACHE_MAX_SIZE another bound, and JAX_ENABLE_COMPILATION_CACHE=false no folder.
+    """
+    config: Any = jax.config
+    if not config.jax_enable_compilation_cache:
+        return None
+    chosen = config.jax_compilation_cache_dir
+    folder = Path(chosen) if chosen else _users_folder()
+    if "://" not in str(chosen):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            config.update("jax_enable_compilation_cache", False)
+            _say(f"compiled programs can't be kept in {folder}: {error.strerror}; going on without")
+            return None
+    if not chosen:
+        config.update("jax_compilation_cache_dir", str(folder))
+        # Not JAX's own bound, unless asked for: it locks the folder for each program, and one file
+        # that was cut short by the end of a process keeps it from ever writing again.
+        if config.jax_compilation_cache_max_size == -1:
+            prune(folder, MAX_BYTES)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small ones too
+    warnings.showwarning = _without_failures(folder, warnings.showwarning)
+    return folder
+
+
+def prune(folder: Path, max_bytes: int) -> None:
+    """Delete the programs that were not used for longest until `max_bytes` are left."""
+    used = []
+    for path in folder.glob("*-cache"):
+        with contextlib.suppress(OSError):  # another process was quicker
+            stat = path.stat()
+            used.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    total = sum(size for _, size, _ in used)
+    for _, size, path in sorted(used):
+        if total <= max_bytes:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+        total -= size
+
+
+@contextlib.contextmanager
+def hits() -> Iterator[list[str]]:
+    """Lists the programs that come from the cache meanwhile, one event each."""
+    found: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            found.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
+
+
+def _users_folder() -> Path:
+    """Of this CPU: programs hold instructions of its model, and others may share the home."""
+    return platformdirs.user_cache_path("jaxseg") / "xla" / _cpu()
+
+
+def _cpu() -> str:
+    """The machine's kind, and a digest of its CPU's model and features."""
+    about = platform.processor()
+    with contextlib.suppress(OSError):  # Linux has the file
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        kept = (line for line in lines if re.match(r"model name|flags|Features|CPU part", line))
+        about = "\n".join(kept)
+    return f"{platform.machine()}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+
+
+def _without_failures(folder: Path, show: Callable) -> Callable:
+    """Warnings as `show` has them, but one clear line for a program that JAX can't read or write.
+
+    JAX compiles then, and writes nothing over a file that is there: one that was cut short, by a
+    full disk or the end of a process, would fail for ever. So it goes.
+    """
+
+    def shown(message: Any, *args: Any, **kwargs: Any) -> None:
+        failure = _FAILURE.match(str(message))
+        if not failure:
+            show(message, *args, **kwargs)
+            return
+        action, name = failure.groups()
+        for path in folder.glob(f"{name}-*-cache"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        reason = str(message)[failure.end() :].splitlines()[0]
+        _say(f"the compiled program {name} in {folder} failed in {action} ({reason}): deleted")
+
+    return shown
+
+
+def _say(text: str) -> None:
+    print(f"jaxseg: {text}", file=sys.stderr, flush=True)
