@@ -1,0 +1,83 @@
+"""Timing that two libraries in one process can share: calls take turns, medians are compared."""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+WARM_UP = 2  # the first call compiles, the second may still be choosing algorithms
+
+# PyTorch's OpenMP threads spin after each operation, which slows down whatever runs next, here
+# another library. It reads this when it is imported, which every benchmark does after this module.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], Any]], *, seconds: float = 2.0, least: int = 5
+) -> dict[str, list[float]]:
+    """Seconds of each call, the functions taking turns; each was called twice before.
+
+    Taking turns spreads a machine's busy moments evenly over what is compared.
+
+    Args:
+      functions: each blocks until its result is there.
+      seconds: turns go on for about this long, all functions together.
+      least: the fewest turns, however long they take.
+    """
+    for function in functions.values():
+        for _ in range(WARM_UP):
+            function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    end = time.perf_counter() + seconds
+    turns = 0
+    while functions and (turns < least or time.perf_counter() < end):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+        turns += 1
+    return times
+
+
+def median(times: list[float]) -> float:
+    return statistics.median(times)
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on, and with: {"machine", "versions"}."""
+    import jax
+
+    device = jax.devices()[0]
+    name = f"{_processor()}, {_cores()} cores" if device.platform == "cpu" else device.device_kind
+    versions = [
+        f"{package} {found}" for package in ("jax", "torch") if (found := _version(package))
+    ]
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"machine": name, "versions": ", ".join([*versions, f"Python {python}"])}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package).split("+")[0]  # without "+cpu"
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """Of this process, which may be allowed fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
