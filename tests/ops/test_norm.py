@@ -72,6 +72,34 @@ def test_a_pmapped_axis_gives_the_statistics_of_the_whole_batch():
             )
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_are_those_of_the_formula(dtype):
+    """Derived by jax from the definition; cosines weigh every value differently."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(3, 2, size=(2, 5, 4, 3)), dtype)
+    params = {"scale": jnp.asarray([0.5, 1.0, 2.0]), "bias": jnp.asarray([0.0, 1.0, -1.0])}
+    weights = jnp.cos(jnp.arange(x.size, dtype=jnp.float32)).reshape(x.shape)
+    layer = BatchNorm(use_running_average=False, epsilon=1e-3, dtype=dtype)
+
+    def ours(x, params):
+        y, _ = layer.apply({**variables(3), "params": params}, x, mutable=["batch_stats"])
+        return jnp.sum(jnp.asarray(y, jnp.float32) * weights)
+
+    def formula(x, params):
+        x = x.astype(jnp.float32)
+        mean, var = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
+        scale, bias = (params[name].reshape(1, 1, 1, 3) for name in ("scale", "bias"))
+        y = (x - mean) / jnp.sqrt(var + 1e-3) * scale + bias
+        return jnp.sum(y.astype(dtype).astype(jnp.float32) * weights)
+
+    both = [jax.jit(jax.grad(f, (0, 1)))(x, params) for f in (ours, formula)]
+    tolerance = 1e-5 if dtype == jnp.float32 else 2**-8
+    for one, other in zip(*map(jax.tree.leaves, both), strict=True):
+        assert one.dtype == other.dtype
+        one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+
+
 def test_bfloat16_keeps_float32_statistics():
     x = np.random.default_rng(0).normal(100, 1, size=(8, 16, 16, 1)).astype(jnp.bfloat16)
     y, after = apply(BatchNorm(use_running_average=False, dtype=jnp.bfloat16), variables(1), x)
