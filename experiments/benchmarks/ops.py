@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> None:
     flags.quiet()
     # Both libraries live on one GPU: neither may take all of its memory at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    host = {**timing.machine(), "command": " ".join(["jaxseg", command, *argv])}
+    ran = f"jaxseg {command} --write --seconds {seconds:g}"  # where results went says nothing
+    host = {**timing.machine(), "command": ran}
     partial = operations != list(OPERATIONS) or dtypes != list(DTYPES)
     rest = choices.kept(host, partial=partial) if values["write"].value else {}
     results = []

@@ -1,6 +1,5 @@
 """Batch normalization (Ioffe, Szegedy, ICML 2015)."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -49,8 +48,7 @@ class BatchNorm(nn.Module):
         return y.astype(self.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _normalize(
+def _by_batch(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
 ) -> tuple[Array, Array, Array]:
     """Normalized by the batch's statistics, which follow: mean and biased variance, in float32.
@@ -70,7 +68,7 @@ def _normalize(
 def _forward(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
 ) -> tuple[tuple[Array, Array, Array], Any]:
-    y, mean, var = _normalize(x, scale, bias, epsilon, axis_name)
+    y, mean, var = _by_batch(x, scale, bias, epsilon, axis_name)
     return (y, mean, var), (x, scale, mean, var)
 
 
@@ -92,6 +90,7 @@ def _backward(
     return of_x.astype(x.dtype), of_scale, of_bias
 
 
+_normalize = jax.custom_vjp(_by_batch, nondiff_argnums=(3, 4))
 _normalize.defvjp(_forward, _backward)
 
 
