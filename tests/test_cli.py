@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import cli
-from jaxseg.cli import hugepages
+from jaxseg.cli import allocator
 
 QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
 
@@ -293,30 +293,60 @@ def test_data_show_and_stats(tmp_path, capsys):
 
 
 MADVISE = "always [madvise] never"
+KEEP = "glibc.malloc.trim_threshold=1099511627776:glibc.malloc.mmap_max=0:glibc.malloc.arena_max=1"
+HUGE = f"{KEEP}:glibc.malloc.hugetlb=1"
 
 
 @pytest.mark.parametrize(
-    ("before", "libc", "support", "after"),
+    ("before", "libc", "huge_pages", "after"),
     [
-        (None, "glibc 2.36", MADVISE, "glibc.malloc.hugetlb=1"),
-        ("glibc.malloc.check=3", "glibc 2.41", MADVISE,
-         "glibc.malloc.check=3:glibc.malloc.hugetlb=1"),
+        (None, "glibc 2.36", MADVISE, HUGE),
+        ("glibc.rtld.nns=3", "glibc 2.41", MADVISE, f"glibc.rtld.nns=3:{HUGE}"),
         ("glibc.malloc.hugetlb=0", "glibc 2.36", MADVISE, None),  # somebody decided
-        (None, "glibc 2.36", "[always] madvise never", None),
-        (None, "glibc 2.36", "always madvise [never]", None),
-        (None, "glibc 2.36", "", None),  # no such file
+        (HUGE, "glibc 2.36", MADVISE, None),
+        (None, "glibc 2.36", "[always] madvise never", KEEP),
+        (None, "glibc 2.36", "always madvise [never]", KEEP),
+        (None, "glibc 2.36", "", KEEP),  # no such file
         (None, "glibc 2.31", MADVISE, None),
         (None, "", MADVISE, None),
     ],
-)  # fmt: skip
-def test_huge_pages_are_asked_for_where_they_are_of_use(before, libc, support, after):
-    environment = {} if before is None else {"GLIBC_TUNABLES": before}
-    assert hugepages.wanted(environment, libc, support) == after
-
-
-@pytest.mark.skipif(
-    hugepages.wanted({}, hugepages.libc(), hugepages.support()) is None, reason="no huge pages here"
 )
+def test_the_allocator_keeps_memory_and_uses_huge_pages(before, libc, huge_pages, after):
+    environment = {} if before is None else {"GLIBC_TUNABLES": before}
+    assert allocator.wanted(environment, libc, huge_pages) == after
+
+
+HERE = allocator.wanted({}, allocator.libc(), allocator.huge_pages())
+glibc = pytest.mark.skipif(HERE is None, reason="another C library, or an old one")
+
+
+@glibc
+def test_memory_that_was_freed_is_not_fetched_again():
+    """256 MB in a thread of its own, as XLA's threads allocate them, five times over."""
+    source = """
+import resource, threading
+import numpy as np
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    thread = threading.Thread(target=lambda: np.ones(2**25))
+    thread.start()
+    thread.join()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(*(faults() for _ in range(5)))
+"""
+    fetched = {}
+    for tunables in ("", HERE):
+        environment = {**os.environ, "GLIBC_TUNABLES": tunables}
+        words = [sys.executable, "-c", source]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        fetched[tunables] = [int(word) for word in done.stdout.split()]
+    assert max(fetched[HERE][1:]) < 100  # 128 huge pages, or 65,536 of 4 KB
+    assert min(fetched[""]) >= 128
+
+
+@glibc
 def test_the_program_starts_anew_once_and_stays_itself(tmp_path):
     """The same process with the same words and input; a program of somebody else's does not."""
     source = """
@@ -341,7 +371,7 @@ print(sys.stdin.read(), code)
     first, second, end = run("jaxseg", "train", "a b")
     pid = first.split()[0]
     assert first == f"{pid} None train a b"
-    assert second == f"{pid} glibc.malloc.hugetlb=1 train a b"
+    assert second == f"{pid} {HERE} train a b"
     assert end == "hello 2"
     assert len(run("jaxseg", "train", "a b", GLIBC_TUNABLES="glibc.malloc.hugetlb=0")) == 2
     assert len(run("other", "train", "a b")) == 2

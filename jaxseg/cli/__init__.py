@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from jaxseg.cli import bench, data, hugepages, models, runs, weights
+from jaxseg.cli import allocator, bench, data, models, runs, weights
 from jaxseg.errors import UserError, suggest
 
 HELP = """\
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_help(COMMANDS[name]), end="")
             return 0
         if is_program:
-            hugepages.use(name)
+            allocator.use(name)
         COMMANDS[name](rest)
     except UserError as error:
         print(f"jaxseg: error: {error}", file=sys.stderr)
