@@ -32,7 +32,7 @@ class Case:
         return f"{self.operation}, {self.where}, {size}"
 
     def on(self, backend: str) -> "Case":
-        """With a batch: 16 images on a GPU; on a CPU one, and no more channels than Xception's."""
+        """With a batch: 16 images on a GPU; on a CPU two, and no more channels than Xception's."""
         if backend != "cpu":
             return dataclasses.replace(self, x=(16, *self.x))
         most = 728
@@ -40,7 +40,7 @@ class Case:
         if self.x[-1] > most and self.kernel:
             place = self.kernel.index(self.x[-1])
             kernel = (*self.kernel[:place], most, *self.kernel[place + 1 :])
-        return dataclasses.replace(self, x=(1, *self.x[:2], min(self.x[2], most)), kernel=kernel)
+        return dataclasses.replace(self, x=(2, *self.x[:2], min(self.x[2], most)), kernel=kernel)
 
     def arrays(self, dtype: Any) -> tuple[jax.Array, ...]:
         """The input, and the kernel if there is one, so large that the output is about one."""
@@ -101,12 +101,15 @@ CASES: tuple[Case, ...] = (
     _conv("conv", "image, strided", "ResNet, stem", (257, 257, 3), 64, 7, stride=2),
     _conv("conv", "image, strided", "MobileNetV2, stem", (257, 257, 3), 32, 3, stride=2),
     _conv("conv", "narrow", "ResNet, block 1", (129, 129, 64), 64, 3),
-    _conv("conv", "narrow", "U-Net, width 32", (128, 128, 32), 32, 3),
+    _conv("conv", "narrow", "Xception, entry", (129, 129, 32), 64, 3),
+    _conv("conv", "narrow", "U-Net, level 1", (256, 256, 64), 64, 3),
     _conv("conv", "narrow, strided", "ResNet-18, block 2", (129, 129, 64), 128, 3, stride=2),
     _conv("conv", "narrow, strided", "width 32, by half", (129, 129, 32), 64, 3, stride=2),
     _conv("conv", "wide", "ResNet, block 2", (65, 65, 128), 128, 3),
     _conv("conv", "wide", "ResNet, block 3", (33, 33, 256), 256, 3),
     _conv("conv", "wide", "ResNet, block 4", (17, 17, 512), 512, 3),
+    _conv("conv", "wide", "U-Net, level 2", (128, 128, 256), 128, 3),
+    _conv("conv", "wide", "DeepLabv3+, decoder", (129, 129, 304), 256, 3),
     _conv("conv", "wide, strided", "ResNet, block 2", (129, 129, 128), 128, 3, stride=2),
     _conv("conv", "wide, strided", "ResNet, block 3", (65, 65, 256), 256, 3, stride=2),
     _conv("pointwise_conv", "dense", "ResNet, block 3, out", (33, 33, 256), 1024, 1),
