@@ -112,6 +112,8 @@ CASES: tuple[Case, ...] = (
     _conv("conv", "wide", "DeepLabv3+, decoder", (129, 129, 304), 256, 3),
     _conv("conv", "wide, strided", "ResNet, block 2", (129, 129, 128), 128, 3, stride=2),
     _conv("conv", "wide, strided", "ResNet, block 3", (65, 65, 256), 256, 3, stride=2),
+    _conv("conv", "large kernel", "VGG16, fc6", (16, 16, 512), 4096, 7),
+    _conv("conv", "large kernel", "VGG16, fc6", (8, 8, 512), 4096, 7),
     _conv("pointwise_conv", "dense", "ResNet, block 3, out", (33, 33, 256), 1024, 1),
     _conv("pointwise_conv", "dense", "ResNet, block 3, in", (33, 33, 1024), 256, 1),
     _conv("pointwise_conv", "dense", "MobileNetV2, expansion", (129, 129, 24), 144, 1),

@@ -46,7 +46,7 @@ def measure(setting: Setting, seconds: float, rate: float, cache: str) -> dict[s
         first[name] = time.perf_counter() - start
     steps = STEPS[setting.device]
     turns = {name: lambda side=side: side.run(steps) for name, side in sides.items()}
-    times = interleaved(turns, seconds=seconds, least=3)
+    times = interleaved(turns, seconds=seconds, least=5)
     found = {name: median(value) / steps for name, value in times.items()}
     operations = _operations(setting, sides["jaxseg"].model)
     return {

@@ -9,6 +9,7 @@ With the first two, stride s gives ceil(h / s) rows.
 """
 
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -23,7 +24,7 @@ PADDINGS = ("symmetric", "tf_same", "valid")
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 # "rows" differs in the gradient of the kernel, where XLA's convolution is slow on a CPU.
-LOWERINGS = ("native", "rows")
+LOWERINGS = ("native", "rows", "taps")
 POINTWISE_LOWERINGS = ("native", "matmul")
 ATROUS_LOWERINGS = ("native", "space_to_batch", "taps")
 
@@ -60,9 +61,14 @@ def conv(
             return _taps(x, kernel, dilation, ends)
     else:
         width = "image" if inputs < 16 else "narrow" if inputs < 128 else "wide"
-        shapes = width if stride == 1 else f"{width}, strided"
-        if lowering.choose("conv", shapes, x.dtype, LOWERINGS) == "rows":
+        shapes = "large kernel" if size > 5 and inputs >= 16 else width
+        shapes = shapes if stride == 1 else f"{shapes}, strided"
+        forms = LOWERINGS if stride == 1 else LOWERINGS[:2]
+        form = lowering.choose("conv", shapes, x.dtype, forms)
+        if form == "rows":
             return _by_rows(x, kernel, stride, ends)
+        if form == "taps":
+            return _taps(x, kernel, dilation, ends)
     return _native(x, kernel, stride, ends, dilation)
 
 
@@ -92,28 +98,71 @@ def _space_to_batch(x: Array, kernel: Array, dilation: int, ends: Pads) -> Array
     return y.reshape(b, rows * dilation, cols * dilation, c)[:, :h, :w]
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _taps(x: Array, kernel: Array, dilation: int, ends: Pads) -> Array:
     """One product of matrices for each tap, over the pixels where it does not meet padding.
 
     At rate 18 on 33x33 half of all products are with zeros, and left out here. Summed in float32.
     """
     size = kernel.shape[0]
-    h, w = x.shape[1:3]
-    rows, cols = (n + sum(end) - dilation * (size - 1) for n, end in zip((h, w), ends, strict=True))
+    rows, cols = (
+        n + sum(end) - dilation * (size - 1) for n, end in zip(x.shape[1:3], ends, strict=True)
+    )
     y = jnp.zeros((x.shape[0], rows, cols, kernel.shape[-1]), jnp.float32)
-    for i in range(size):
-        for j in range(size):
-            down, right = i * dilation - ends[0][0], j * dilation - ends[1][0]  # from out to in
-            top, bottom = max(0, -down), min(rows, h - down)
-            left, stop = max(0, -right), min(cols, w - right)
-            if top < bottom and left < stop:
-                inside = x[:, top + down : bottom + down, left + right : stop + right]
-                product = jnp.einsum(
-                    "bhwi,io->bhwo", inside, kernel[i, j], preferred_element_type=jnp.float32
-                )
-                fill = ((0, 0), (top, rows - bottom), (left, cols - stop), (0, 0))
-                y += jnp.pad(product, fill)
+    for i, j, inside, outside in _overlaps(x, (rows, cols), size, dilation, ends):
+        y = y.at[outside].add(_product("bhwi,io->bhwo", x[inside], kernel[i, j]))
     return y.astype(x.dtype)
+
+
+def _taps_forward(x: Array, kernel: Array, dilation: int, ends: Pads) -> tuple[Array, Any]:
+    return _taps(x, kernel, dilation, ends), (x, kernel)
+
+
+def _taps_backward(dilation: int, ends: Pads, saved: Any, g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    size = kernel.shape[0]
+    input_gradient = jnp.zeros(x.shape, jnp.float32)
+    taps = {}
+    for i, j, inside, outside in _overlaps(x, g.shape[1:3], size, dilation, ends):
+        product = _product("bhwo,io->bhwi", g[outside], kernel[i, j])
+        input_gradient = input_gradient.at[inside].add(product)
+        taps[i, j] = _product("bhwi,bhwo->io", x[inside], g[outside])
+    if dilation == 1:  # one large product is faster where much of it is not with zeros
+        kernel_gradient = _kernel_gradient(x, kernel, g, 1, ends)
+    else:
+        none = jnp.zeros(kernel.shape[2:], jnp.float32)
+        every = [taps.get((i, j), none) for i in range(size) for j in range(size)]
+        kernel_gradient = jnp.stack(every).reshape(kernel.shape).astype(kernel.dtype)
+    return input_gradient.astype(x.dtype), kernel_gradient
+
+
+_taps.defvjp(_taps_forward, _taps_backward)
+
+Window = tuple[slice, slice, slice]
+
+
+def _overlaps(
+    x: Array, outputs: Sequence[int], size: int, dilation: int, ends: Pads
+) -> Iterator[tuple[int, int, Window, Window]]:
+    """Row and column of each tap that meets `x`, the pixels it meets, and those they lead to."""
+    every = slice(None)
+    sides = [
+        [_overlap(n, out, tap * dilation - before) for tap in range(size)]
+        for n, out, (before, _) in zip(x.shape[1:3], outputs, ends, strict=True)
+    ]
+    for i, rows in enumerate(sides[0]):
+        for j, cols in enumerate(sides[1]):
+            if rows and cols:
+                yield i, j, (every, rows[0], cols[0]), (every, rows[1], cols[1])
+
+
+def _overlap(inputs: int, outputs: int, shift: int) -> tuple[slice, slice] | None:
+    """Where input pixel i + shift exists for output pixel i: there, and here."""
+    start, stop = max(0, -shift), min(outputs, inputs - shift)
+    return (slice(start + shift, stop + shift), slice(start, stop)) if start < stop else None
+
+
+_product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -159,8 +208,7 @@ def _kernel_gradient(x: Array, kernel: Array, g: Array, stride: int, ends: Pads)
             for j in range(size)
         ]
         here = jax.lax.dynamic_slice_in_dim(g, row, block, axis=1)
-        product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-        return total + product("bhwk,bhwo->ko", jnp.concatenate(taps, axis=-1), here), None
+        return total + _product("bhwk,bhwo->ko", jnp.concatenate(taps, axis=-1), here), None
 
     zeros = jnp.zeros((size * size * x.shape[-1], outputs), jnp.float32)
     total, _ = jax.lax.scan(add_block, zeros, jnp.arange(turns))

@@ -19,6 +19,7 @@ CASES = [
     (7, 2, 1, 12, 9),
 ]
 ATROUS = [(3, 1, 2, 6, 9), (3, 2, 2, 9, 10), (5, 3, 2, 14, 13), (3, 1, 5, 12, 11)]
+STRIDE_1 = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (7, 1, 1, 9, 8)]
 POINTWISE = [(1, 1, 1, 4, 3), (1, 2, 1, 6, 7), (1, 3, 1, 7, 8)]
 PADDED = {
     "conv": [(7, 2, 1, 1, 1)],
@@ -28,6 +29,7 @@ PADDED = {
 SETS = {
     ("conv", "native"): CASES,
     ("conv", "rows"): CASES,
+    ("conv", "taps"): STRIDE_1,
     ("pointwise_conv", "native"): POINTWISE,
     ("pointwise_conv", "matmul"): POINTWISE,
     ("atrous_conv", "native"): ATROUS,
@@ -59,6 +61,8 @@ def test_lowerings_equal_the_definition(operation, form, padding, dtype, check_c
         ((1, 8, 8, 3), (3, 3, 3, 4), {}, ("conv", "image")),
         ((1, 8, 8, 64), (3, 3, 64, 4), {}, ("conv", "narrow")),
         ((1, 8, 8, 128), (3, 3, 128, 4), {"stride": 2}, ("conv", "wide, strided")),
+        ((1, 8, 8, 16), (7, 7, 16, 4), {}, ("conv", "large kernel")),
+        ((1, 8, 8, 3), (7, 7, 3, 4), {"stride": 2}, ("conv", "image, strided")),
         ((1, 8, 8, 3), (1, 1, 3, 4), {"stride": 2}, ("pointwise_conv", "strided")),
         ((1, 8, 8, 3), (3, 3, 3, 4), {"dilation": 2}, ("atrous_conv", "near")),
         ((1, 8, 8, 3), (3, 3, 3, 4), {"dilation": 3}, ("atrous_conv", "far")),
