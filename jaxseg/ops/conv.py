@@ -128,12 +128,12 @@ def _taps_backward(dilation: int, ends: Pads, saved: Any, g: Array) -> tuple[Arr
         input_gradient = input_gradient.at[inside].add(product)
         taps[i, j] = _product("bhwi,bhwo->io", x[inside], g[outside])
     if dilation == 1:  # one large product is faster where much of it is not with zeros
-        kernel_gradient = _kernel_gradient(x, kernel, g, 1, ends)
+        kernel_gradient = _kernel_gradient(x, g, size, 1, ends)
     else:
         none = jnp.zeros(kernel.shape[2:], jnp.float32)
         every = [taps.get((i, j), none) for i in range(size) for j in range(size)]
-        kernel_gradient = jnp.stack(every).reshape(kernel.shape).astype(kernel.dtype)
-    return input_gradient.astype(x.dtype), kernel_gradient
+        kernel_gradient = jnp.stack(every).reshape(kernel.shape)
+    return input_gradient.astype(x.dtype), kernel_gradient.astype(kernel.dtype)
 
 
 _taps.defvjp(_taps_forward, _taps_backward)
@@ -178,19 +178,25 @@ def _forward(x: Array, kernel: Array, stride: int, ends: Pads) -> tuple[Array, A
 def _backward(stride: int, ends: Pads, saved: Any, g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     _, input_gradient = jax.vjp(lambda x: _native(x, kernel, stride, ends), x)
-    return *input_gradient(g), _kernel_gradient(x, kernel, g, stride, ends)
+    kernel_gradient = _kernel_gradient(x, g, kernel.shape[0], stride, ends)
+    return *input_gradient(g), kernel_gradient.astype(kernel.dtype)
 
 
 _by_rows.defvjp(_forward, _backward)
 
 
-def _kernel_gradient(x: Array, kernel: Array, g: Array, stride: int, ends: Pads) -> Array:
+def _kernel_gradient(x: Array, g: Array, size: int, stride: int, ends: Pads) -> Array:
     """All taps' pixels of a few rows side by side, times their gradients: a large matmul.
 
-    The rows of a block stay in the cache. All images of the batch are summed at each turn.
+    The rows of a block stay in the cache. All images of the batch are summed at each turn. In
+    float32.
     """
-    size = kernel.shape[0]
     b, h, w, outputs = g.shape
+    inputs = x.shape[-1]
+    if stride == 1 and outputs < inputs:  # fewer channels to lay side by side: g moves over x
+        rows, cols = ((size - 1 - before, size - 1 - after) for before, after in ends)
+        other = _kernel_gradient(g, x, size, 1, (rows, cols))
+        return other[::-1, ::-1].swapaxes(2, 3)
     block = min(h, -(-512 // (b * w)))  # rows; 512 pixels make an efficient product
     turns = -(-h // block)
     span = (block - 1) * stride + 1
@@ -208,11 +214,12 @@ def _kernel_gradient(x: Array, kernel: Array, g: Array, stride: int, ends: Pads)
             for j in range(size)
         ]
         here = jax.lax.dynamic_slice_in_dim(g, row, block, axis=1)
-        return total + _product("bhwk,bhwo->ko", jnp.concatenate(taps, axis=-1), here), None
+        # the taps on the right: a tenth to a quarter faster than on the left
+        return total + _product("bhwo,bhwk->ok", here, jnp.concatenate(taps, axis=-1)), None
 
-    zeros = jnp.zeros((size * size * x.shape[-1], outputs), jnp.float32)
+    zeros = jnp.zeros((outputs, size * size * inputs), jnp.float32)
     total, _ = jax.lax.scan(add_block, zeros, jnp.arange(turns))
-    return total.reshape(kernel.shape).astype(kernel.dtype)
+    return total.T.reshape(size, size, inputs, outputs)
 
 
 def pads(x: Array, size: int, stride: int, dilation: int, padding: str) -> Pads:

@@ -55,6 +55,12 @@ def test_lowerings_equal_the_definition(operation, form, padding, dtype, check_c
     check_convolution(conv, operation, form, cases, padding, dtype)
 
 
+@pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
+def test_rows_with_fewer_outputs_than_inputs(padding, check_convolution):
+    cases = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (3, 2, 1, 8, 7)]
+    check_convolution(conv, "conv", "rows", cases, padding, "float32", channels=5, kernel=(5, 2))
+
+
 @pytest.mark.parametrize(
     ("shape", "kernel", "options", "expected"),
     [
