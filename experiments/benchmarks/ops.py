@@ -49,10 +49,12 @@ def main(argv: Sequence[str]) -> None:
     flags.quiet()
     # Both libraries live on one GPU: neither may take all of its memory at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    ran = f"jaxseg {command} --write --seconds {seconds:g}"  # where results went says nothing
-    host = {**timing.machine(), "command": ran}
-    partial = operations != list(OPERATIONS) or dtypes != list(DTYPES)
-    rest = choices.kept(host, partial=partial) if values["write"].value else {}
+    parts = [("ops", operations, OPERATIONS), ("dtypes", dtypes, DTYPES)]
+    parts = [(flag, words) for flag, words, every in parts if words != list(every)]
+    some = "".join(f" --{flag} {','.join(words)}" for flag, words in parts)
+    ran = f"jaxseg {command}{some} --seconds {seconds:g}"
+    host = {**timing.machine(), "command": ran + " --write" * values["write"].value}
+    rest = choices.kept(host, partial=bool(some)) if values["write"].value else {}
     results = []
     chosen = [case.on(jax.default_backend()) for case in CASES if case.operation in operations]
     for number, (case, dtype) in enumerate((c, d) for c in chosen for d in dtypes):

@@ -32,11 +32,12 @@ class BatchNorm(nn.Module):
         channels = (x.shape[-1],)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, jnp.float32)
-        scale = self.param("scale", self.scale_init, channels, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, channels, jnp.float32)
+        # weights read from a file may be NumPy's
+        scale = jnp.asarray(self.param("scale", self.scale_init, channels, jnp.float32))
+        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, channels, jnp.float32))
 
         if self.use_running_average:
-            mean, var = running_mean.value, running_var.value
+            mean, var = jnp.asarray(running_mean.value), jnp.asarray(running_var.value)
             return _scale(x, mean, var, scale, bias, self.epsilon).astype(self.dtype)
         y, mean, var = _normalize(x, scale, bias, self.epsilon, self.axis_name)
         if not self.is_initializing():

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.ops import lowering
 from jaxseg.ops.phases import interleave, split_kernel, split_output
+from jaxseg.ops.product import product
 from jaxseg.ops.transposed_per_class import transposed_conv_per_class
 
 LOWERINGS = ("zero_insertion", "phases", "windows", "einsum")
@@ -110,7 +111,6 @@ def _windows_backward(
 
     windows = jnp.stack([reached(row, col) for row in range(k) for col in range(k)], axis=3)
     windows = windows.reshape(-1, k * k * o)
-    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
     weights = kernel.transpose(0, 1, 3, 2).reshape(k * k * o, i)
     for_x = product("nk,ki->ni", windows, weights).reshape(x.shape)
     for_kernel = product("ni,nk->ik", x.reshape(-1, i), windows).reshape(i, k, k, o)

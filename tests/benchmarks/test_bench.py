@@ -46,5 +46,5 @@ def test_ops_prints_a_table_and_stores_every_time(tmp_path, capsys, monkeypatch)
     assert progress.startswith("1/1 resize, tiny, float32: ")
     written = json.loads(path.read_text())
     assert written["command"].startswith("jaxseg bench ops --dtypes float32")
-    assert written["results"][0]["x"] == [1, 5, 5, 2]
+    assert written["results"][0]["x"] == [2, 5, 5, 2]
     assert written["choices"]["resize"]["float32"].keys() == {"enlarge"}

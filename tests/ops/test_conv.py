@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
+from jaxseg.ops import lowering
 from jaxseg.ops.conv import Conv, conv
 from jaxseg.ops.depthwise import DepthwiseConv, depthwise_conv
 
@@ -59,6 +60,23 @@ def test_lowerings_equal_the_definition(operation, form, padding, dtype, check_c
 def test_rows_with_fewer_outputs_than_inputs(padding, check_convolution):
     cases = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (3, 2, 1, 8, 7)]
     check_convolution(conv, "conv", "rows", cases, padding, "float32", channels=5, kernel=(5, 2))
+
+
+@pytest.mark.parametrize("form", ["rows", "taps"])
+def test_a_map_of_one_pixel_in_bfloat16(form):
+    """Fully optimised, XLA's CPU has no product of bfloat16 with a float32 result for this one."""
+    x, kernel = jnp.ones((8, 1, 1, 4), jnp.bfloat16), jnp.ones((3, 3, 4, 2), jnp.bfloat16)
+
+    @jax.jit
+    def gradients(x, kernel):
+        with lowering.forced({"conv": form}):
+            return jax.grad(lambda *arrays: conv(*arrays).sum(), (0, 1))(x, kernel)
+
+    for_x, for_kernel = gradients(x, kernel)
+    np.testing.assert_array_equal(for_x, np.full(x.shape, 2, jnp.bfloat16))
+    centre = np.zeros(kernel.shape, jnp.bfloat16)
+    centre[1, 1] = 8
+    np.testing.assert_array_equal(for_kernel, centre)
 
 
 @pytest.mark.parametrize(
