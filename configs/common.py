@@ -22,7 +22,13 @@ def get_config(arg: str) -> ConfigDict:
     config.total_steps = 10_000
     config.batch_size = 16  # of all devices together
     config.dtype = "float32"  # of the computation, or "bfloat16"; parameters are always float32
+    config.deterministic = False  # the same bits at every run on a GPU too, where that is slower
     config.parallel = "jit"  # or "pmap"
+    config.fsdp = False  # split parameters and optimizer over the devices: less memory (jit)
+    config.grad_accum_steps = 1  # parts of a batch that pass one after the other: less memory
+    # Of what batch norm takes its statistics: the batch of all devices ("global"), each device's
+    # own share ("per_device"), or nothing, the running ones stay ("frozen").
+    config.batch_norm = "global"
     config.remat = False  # compute the encoder's blocks anew in the backward pass: less memory
     config.log_every = 20  # steps
     config.num_predictions = 4  # overlays drawn after the last evaluation

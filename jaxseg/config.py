@@ -159,6 +159,7 @@ AT_LEAST = {
     "total_steps": 1,
     "batch_size": 1,
     "log_every": 1,
+    "grad_accum_steps": 1,
     "num_predictions": 0,
     "pipeline.workers": 1,
     "profile.first_step": 1,

@@ -14,6 +14,7 @@ from jaxseg import losses, models, optimizers, parallel, state, steps, tiles
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
 from jaxseg.ops import catalogue, lowering
+from jaxseg.ops.norm import GLOBAL, POLICIES
 from jaxseg.parallel import Announce, Announced
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -38,22 +39,23 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
     Raises:
       UserError: a name or number of the config is wrong.
     """
-    if config.dtype not in DTYPES:
-        raise UserError(f"config.dtype is {config.dtype!r}; {suggest(config.dtype, DTYPES)}")
+    for key, known in (("dtype", DTYPES), ("batch_norm", POLICIES)):
+        if config[key] not in known:
+            raise UserError(f"config.{key} is {config[key]!r}; {suggest(config[key], known)}")
     num_classes, weights = len(classes.names), tuple(config.loss.class_weights)
     if weights and len(weights) != num_classes:
         raise UserError(
             f"config.loss.class_weights has {len(weights)} numbers for {num_classes} classes: "
             "give one a class (`jaxseg data stats` prints them), or ()"
         )
-    way = parallel.create(config.parallel)
+    way = parallel.create(config.parallel, fsdp=config.fsdp)
     options = config.model.to_dict()
     name = options.pop("name")
     model = models.build(
         name,
         num_classes,
         dtype=DTYPES[config.dtype],
-        axis_name=way.axis_name,
+        statistics=way.statistics(config.batch_norm),
         remat=config.remat,
         **options,
     )
@@ -79,9 +81,10 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
         normalize=normalize,
         ema_decay=config.ema_decay,
         seed=config.seed,
+        grad_accum_steps=config.grad_accum_steps,
     )
     apply = {
-        "model": model.clone(axis_name=None),
+        "model": model.clone(statistics=GLOBAL),
         "normalize": normalize,
         "tile_size": config.eval.tile_size,
     }
@@ -96,21 +99,16 @@ def build(config: ConfigDict, classes: Classes, announce: Announce) -> Experimen
         image_size=tuple(config.augment.crop_size),
         ema=config.ema_decay > 0,
     )
+    announced = functools.partial(Announced, announce=announce, deterministic=config.deterministic)
     return Experiment(
         model=model,
         init_state=jax.jit(init_state, compiler_options=_quick_compile()),
         schedule=optimizers.schedule(config),
         parallel=way,
-        train_step=Announced(
-            way.compile_train(lowered(train_step)), f"{name} training step", announce
-        ),
-        eval_step=Announced(
-            way.compile_eval(lowered(eval_step)), f"{name} evaluation step", announce
-        ),
-        predict_step=Announced(
-            jax.jit(lowered(functools.partial(steps.predict_step, **apply))),
-            f"{name} prediction",
-            announce,
+        train_step=announced(way.compile_train(lowered(train_step)), f"{name} training step"),
+        eval_step=announced(way.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
+        predict_step=announced(
+            jax.jit(lowered(functools.partial(steps.predict_step, **apply))), f"{name} prediction"
         ),
     )
 

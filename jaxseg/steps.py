@@ -53,24 +53,31 @@ def train_step(
     normalize: Normalize,
     ema_decay: float,
     seed: int,
+    grad_accum_steps: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """One update from `batch`: image uint8 [b h w 3], label int32 [b h w].
 
     It may hold "weight", float32 [b h w], added to the class weights. Where the model has no
     logits for the border of an image, that border is context: its labels do not count.
+
+    With `grad_accum_steps` n, n parts of the batch pass one after the other. Sums and counts of
+    pixels are added up and divided last, so the gradient is the whole batch's, however void falls.
+    Batch norm sees one part at a time: its running statistics move n times.
     """
     inside = _inside(tiles.context(model))
-    labels = batch["label"][inside]
-    weights = (batch["weight"][inside],) if "weight" in batch else ()
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     if axis_name:  # each device its own dropout
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
 
-    def loss_fn(params: Any) -> tuple[Array, Any]:
+    def total_loss(
+        params: Any, batch_stats: Any, part: Mapping[str, Array], key: Array
+    ) -> tuple[Array, tuple[Array, Any]]:
+        labels = part["label"][inside]
+        weights = (part["weight"][inside],) if "weight" in part else ()
         (logits, endpoints), updates = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            normalize(batch["image"]),
+            {"params": params, "batch_stats": batch_stats},
+            normalize(part["image"]),
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
@@ -79,12 +86,33 @@ def train_step(
         if "aux_logits" in endpoints:
             aux = loss(endpoints["aux_logits"], labels, *weights, corners=_corners(model))
             total = total + aux_weight * aux[0]
-        # Count over all devices first, divide last; an all-void batch gives zero, not NaN.
-        share = total / jnp.maximum(_sum_devices(count, axis_name), 1.0)
-        return share, updates.get("batch_stats", {})
+        return total, (count, updates.get("batch_stats", {}))
 
-    (value, batch_stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    value, gradients = _sum_devices((value, gradients), axis_name)
+    add = jax.value_and_grad(total_loss, has_aux=True)
+    if grad_accum_steps == 1:
+        (total, (count, batch_stats)), gradients = add(state.params, state.batch_stats, batch, key)
+    else:
+
+        def add_part(sums: Any, turn: tuple[Array, Mapping[str, Array]]) -> tuple[Any, None]:
+            number, part = turn
+            so_far, batch_stats = sums
+            part_key = jax.random.fold_in(key, number)
+            (total, (count, batch_stats)), gradients = add(
+                state.params, batch_stats, part, part_key
+            )
+            new = jax.tree.map(jnp.add, so_far, (total, count, gradients))
+            return (new, batch_stats), None
+
+        zero = jnp.zeros((), jnp.float32)
+        nothing = (zero, zero, jax.tree.map(jnp.zeros_like, state.params))
+        turns = jnp.arange(grad_accum_steps), _parts(batch, grad_accum_steps)
+        sums, _ = jax.lax.scan(add_part, (nothing, state.batch_stats), turns)
+        (total, count, gradients), batch_stats = sums
+
+    # Sum over all devices first, divide last; an all-void batch gives zero, not NaN.
+    total, count, gradients = _sum_devices((total, count, gradients), axis_name)
+    count = jnp.maximum(count, 1.0)
+    gradients = jax.tree.map(lambda gradient: gradient / count, gradients)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -92,7 +120,12 @@ def train_step(
         new = {"params": params, "batch_stats": batch_stats}
         ema = optax.incremental_update(new, ema, 1.0 - ema_decay)
     new_state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
-    return new_state, {"loss": value, "grad_norm": optax.tree.norm(gradients)}
+    return new_state, {"loss": total / count, "grad_norm": optax.tree.norm(gradients)}
+
+
+def _parts(batch: Mapping[str, Array], count: int) -> dict[str, Array]:
+    """[b, ...] -> [count, b / count, ...]; every device keeps the examples that it has."""
+    return {name: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1) for name, x in batch.items()}
 
 
 def eval_step(

@@ -61,7 +61,7 @@ def train_and_evaluate(
     classes = train_source.classes
     weigh = borders.weigher(config.loss, classes)
     run = experiment.build(config, classes, announce=lambda text: progress.say(text))
-    check_batch_size("config.batch_size", config.batch_size, run.parallel.num_devices)
+    check_batch_size(config.batch_size, run.parallel.num_devices, config.grad_accum_steps)
 
     # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
     # source of weights shows.
@@ -84,7 +84,7 @@ def train_and_evaluate(
         if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
             state = initial.measure_norms(run, config, state, train_source)
     del fresh  # training would keep it all the while
-    state = run.parallel.replicate(state)
+    state = run.parallel.place_state(state)
     progress = Progress(start=start, total=config.total_steps, batch_size=config.batch_size)
     writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated)
     progress.say(_opening(config, state, run, train_source, val_source, start, workdir))

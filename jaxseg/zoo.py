@@ -153,7 +153,7 @@ def cost(model: nn.Module, height: int, width: int) -> Cost:
 def build(entry: Entry) -> nn.Module:
     """The entry's model, for ImageNet's 1000 classes or PASCAL VOC's 21."""
     classes = 1000 if entry.model == "classifier" else 21
-    return models.build(entry.model, classes, dtype=jnp.float32, axis_name=None, **entry.options)
+    return models.build(entry.model, classes, dtype=jnp.float32, **entry.options)
 
 
 def row(entry: Entry, size: int) -> tuple[str, str, str, str, str]:

@@ -92,7 +92,7 @@ def test_the_programs_that_were_not_used_for_longest_go(tmp_path):
 def test_a_step_says_what_it_compiled_how_long_and_from_where(way):
     made = parallel.create(way)
     batch = made.place({"image": np.zeros((8, 2, 2, 3))})
-    state = made.replicate({"x": jnp.zeros(())})
+    state = made.place_state({"x": jnp.zeros(())})
     number = random.random()  # no program of an earlier test
 
     def step(state, batch, **_):

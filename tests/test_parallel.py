@@ -3,12 +3,14 @@
 import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jaxseg import data, experiment, parallel
+from jaxseg import data, experiment, losses, parallel, state, steps
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
@@ -38,12 +40,12 @@ def uneven_batches(config):
 
 def train(config, way, monkeypatch):
     run, _ = build(config, way, monkeypatch)
-    state = run.parallel.replicate(run.init_state())
-    losses = []
+    state = run.parallel.place_state(run.init_state())
+    seen = []
     for batch in uneven_batches(config):
         state, numbers = run.train_step(state, run.parallel.place(batch))
-        losses.append(float(numbers["loss"]))
-    return jax.device_get(state), losses
+        seen.append(float(numbers["loss"]))
+    return jax.device_get(state), seen
 
 
 @pytest.fixture
@@ -62,19 +64,105 @@ def test_devices_and_compilers_give_the_same_training(sgd_config, monkeypatch):
     for way in ("jit", "pmap"):
         got, losses = train(sgd_config, way, monkeypatch)
         np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
-        for part in ("params", "batch_stats", "opt_state", "ema"):
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6),
-                getattr(got, part),
-                getattr(want, part),
-            )
+        assert_same(got, want)
+
+
+def assert_same(got, want, parts=("params", "batch_stats", "opt_state", "ema")):
+    for part in parts:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6),
+            getattr(got, part),
+            getattr(want, part),
+        )
+
+
+@pytest.mark.parametrize("policy", ["per_device", "frozen"])
+def test_statistics_of_batch_norm_mean_the_same_under_both_compilers(
+    sgd_config, monkeypatch, policy
+):
+    sgd_config.batch_norm = policy
+    by_jit, losses = train(sgd_config, ("jit", 4), monkeypatch)
+    by_pmap, pmap_losses = train(sgd_config, ("pmap", 4), monkeypatch)
+    np.testing.assert_allclose(losses, pmap_losses, rtol=1e-5)
+    assert_same(by_jit, by_pmap)
+    sgd_config.batch_norm = "global"
+    by_global, _ = train(sgd_config, ("jit", 4), monkeypatch)
+    differences = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), by_jit.batch_stats, by_global.batch_stats
+    )
+    assert max(jax.tree.leaves(differences)) > 1e-3  # far from rounding
+    if policy == "frozen":
+        run, _ = build(sgd_config, "one device", monkeypatch)
+        fresh = run.init_state()
+        jax.tree.map(np.testing.assert_array_equal, by_jit.batch_stats, fresh.batch_stats)
+        scale = by_jit.params["encoder"]["level0"]["norm1"]["scale"]
+        assert np.abs(scale - 1).max() > 1e-4  # learned all the same
+
+
+@pytest.mark.parametrize("way", ["one device", ("jit", 2), ("pmap", 2)])
+def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole(sgd_config, monkeypatch, way):
+    """Void falls unevenly on the parts; statistics that depend on the part are switched off."""
+    sgd_config.batch_norm = "frozen"
+    want, want_losses = train(sgd_config, "one device", monkeypatch)
+    sgd_config.grad_accum_steps = 4
+    got, losses = train(sgd_config, way, monkeypatch)
+    np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
+    assert_same(got, want)
+
+
+def test_the_state_is_split_over_devices_and_trains_the_same(sgd_config, monkeypatch):
+    monkeypatch.setattr(parallel, "SHARDED_FROM", 512)
+    want, want_losses = train(sgd_config, ("jit", 8), monkeypatch)
+    sgd_config.fsdp = True
+    got, losses = train(sgd_config, ("jit", 8), monkeypatch)
+    np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
+    assert_same(got, want)
+    run, _ = build(sgd_config, ("jit", 8), monkeypatch)
+    state = run.parallel.place_state(run.init_state())
+    after, _ = run.train_step(state, run.parallel.place(next(uneven_batches(sgd_config))))
+    for each in (state, after):
+        arrays = jax.tree.leaves((each.params, each.opt_state, each.ema))
+        here = sum(array.addressable_shards[0].data.nbytes for array in arrays)
+        assert here < sum(array.nbytes for array in arrays) / 3
+
+
+class Dropped(nn.Module):
+    """Remembers what dropout left of ones."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        bias = self.param("bias", nn.initializers.zeros, (2,), jnp.float32)
+        kept = nn.Dropout(0.5, deterministic=not train)(jnp.ones(images.shape[:3]))
+        self.variable("batch_stats", "kept", lambda: kept).value = kept
+        return kept[..., None] * bias, {}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_dropout_differs_between_devices_and_between_parts_of_a_batch(parts):
+    tx = optax.sgd(0.1)
+    step = functools.partial(
+        steps.train_step, model=Dropped(), tx=tx, aux_weight=0.0, ema_decay=0.0, seed=0,
+        loss=functools.partial(losses.cross_entropy, void=255), normalize=jnp.asarray,
+        grad_accum_steps=parts, axis_name="batch",
+    )  # fmt: skip
+    share = {"image": jnp.ones((2, 2, 8, 8, 3)), "label": jnp.zeros((2, 2, 8, 8), jnp.int32)}
+    begin = state.create(Dropped(), tx, seed=0, image_size=(8, 8), ema=False)
+    begin = begin.replace(batch_stats={"kept": jnp.ones((2 // parts, 8, 8))})
+    devices = jax.devices()[:2]
+    compiled = jax.pmap(step, "batch", in_axes=(None, 0), devices=devices)
+    after, _ = compiled(begin, share)
+    one, other = after.batch_stats["kept"]
+    assert set(np.unique(one)) == {0.0, 2.0}
+    assert (one != other).mean() > 0.2
+    again, _ = compiled(begin, share)
+    np.testing.assert_array_equal(again.batch_stats["kept"], after.batch_stats["kept"])
 
 
 @pytest.mark.parametrize("way", ["one device", "pmap"])
 def test_all_void_batch_gives_zero_loss_and_zero_gradient(sgd_config, monkeypatch, way):
     sgd_config.optimizer.weight_decay = 0.0
     run, _ = build(sgd_config, way, monkeypatch)
-    state = run.parallel.replicate(run.init_state())
+    state = run.parallel.place_state(run.init_state())
     batch = next(uneven_batches(sgd_config))
     batch["label"][:] = 255
     after, numbers = run.train_step(state, run.parallel.place(batch))
@@ -90,7 +178,7 @@ def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkey
     results = []
     for each in (("jit", 1), way):
         run, source = build(tiny_config, each, monkeypatch)
-        state = run.parallel.replicate(run.init_state())
+        state = run.parallel.place_state(run.init_state())
         results.append(miou.evaluate(run, tiny_config, state, source))
     assert results[0] == results[1]
     assert results[0]["examples"] == 7
@@ -146,4 +234,11 @@ def test_wrong_choices_are_refused(tiny_config):
     with pytest.raises(UserError, match="known: jit, pmap"):
         parallel.create("pjit")
     with pytest.raises(UserError, match="multiple of 8"):
-        parallel.check_batch_size("config.batch_size", 12, 8)
+        parallel.check_batch_size(12, 8, 1)
+    with pytest.raises(UserError, match=r"2 devices in 3 parts .* use a multiple of 6"):
+        parallel.check_batch_size(8, 2, 3)
+    with pytest.raises(UserError, match=r"pmap can't: use config.parallel=jit"):
+        parallel.create("pmap", fsdp=True)
+    tiny_config.batch_norm = "sync"
+    with pytest.raises(UserError, match=r"config.batch_norm is 'sync'; .* global"):
+        experiment.build(tiny_config, data.load(tiny_config.dataset, "val").classes, print)

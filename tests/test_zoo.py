@@ -54,7 +54,7 @@ def test_separable_against_ordinary_by_hand():
 
         @nn.compact
         def __call__(self, images, *, train):
-            layers = bind(train=train, dtype=jnp.float32, axis_name=None, padding="valid")
+            layers = bind(train=train, dtype=jnp.float32, padding="valid")
             if not self.separable:
                 return layers.conv(256, kernel_size=5)(images)
             return layers.conv(256, kernel_size=1)(layers.depthwise(kernel_size=5)(images))

@@ -64,7 +64,7 @@ class Ours:
         self._steps = experiment.build(setting.config, CLASSES, announce=lambda _: None)
         self.model = self._steps.model
         self._train = setting.mode == "train"
-        self.state = self._steps.parallel.replicate(_fresh(self._steps.init_state))
+        self.state = self._steps.parallel.place_state(_fresh(self._steps.init_state))
         batch = self._steps.parallel.place(setting.examples())
         self._batch = batch if self._train else {"image": batch["image"]}
         self._variables = self.state.eval_variables

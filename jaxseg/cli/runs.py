@@ -129,4 +129,4 @@ def _open_run(workdir: Path, step: str, command: str, changes: Sequence[str]) ->
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
     run = experiment.build(config, classes, announce=print)
     state, _ = checkpoint.load(folder, number, like=jax.eval_shape(run.init_state))
-    return run, config, run.parallel.replicate(state), classes
+    return run, config, run.parallel.place_state(state), classes

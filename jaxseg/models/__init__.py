@@ -1,6 +1,6 @@
 """The segmentation models, one paper a file; a file here that defines `Model` is a model.
 
-A model is a linen module: `Model(num_classes, ...options, dtype, axis_name, remat)`, called with
+A model is a linen module: `Model(num_classes, ...options, dtype, statistics, remat)`, called with
 normalised images and `train`, returns `(logits, endpoints)`: logits float32 [b, h', w', classes] at
 the head's own stride, endpoints a dict of named features, `endpoints["aux_logits"]` among them if
 the model has an auxiliary head. The encoder's parameters are under the top-level key "encoder".
@@ -22,9 +22,10 @@ import pkgutil
 from typing import Any
 
 from jaxseg.errors import UserError, suggest
+from jaxseg.ops.norm import GLOBAL, Statistics
 
 # Fields that every model has and no config sets under the model's options.
-_COMMON = {"num_classes", "dtype", "axis_name", "remat", "parent", "name"}
+_COMMON = {"num_classes", "dtype", "statistics", "remat", "parent", "name"}
 
 
 def build(
@@ -32,13 +33,14 @@ def build(
     num_classes: int,
     *,
     dtype: Any,
-    axis_name: str | None,
+    statistics: Statistics = GLOBAL,
     remat: bool = False,
     **options_: Any,
 ):
     """The model jaxseg/models/`name`.py with the options given, the rest as its class says.
 
-    With `remat` the encoder's blocks are computed anew in the backward pass.
+    `statistics` are batch norm's. With `remat` the encoder's blocks are computed anew in the
+    backward pass.
 
     Raises UserError on an unknown model or option. Lists (as configs hold them) become tuples.
     """
@@ -51,7 +53,7 @@ def build(
         if expected := _out_of_range(option, value):
             raise UserError(f"model {name}: {option} is {value}, expected {expected}")
     return _model(name)(
-        num_classes=num_classes, dtype=dtype, axis_name=axis_name, remat=remat, **options_
+        num_classes=num_classes, dtype=dtype, statistics=statistics, remat=remat, **options_
     )
 
 

@@ -16,6 +16,7 @@ from jaxseg.errors import UserError
 from jaxseg.models import efficientnet_lite, encoders, mobilenet_v2
 from jaxseg.models.blocks import score
 from jaxseg.ops.layers import Layers, bind_model
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.resize import check_corners
 
 FC_PADDINGS = ("valid", "symmetric")
@@ -48,7 +49,7 @@ class Classifier(nn.Module):
     norm_momentum: float = 0.9
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    statistics: Statistics = GLOBAL
     remat: bool = False
 
     def __post_init__(self):

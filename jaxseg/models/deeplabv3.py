@@ -18,6 +18,7 @@ from jaxseg.errors import UserError
 from jaxseg.models import encoders
 from jaxseg.models.blocks import ConvNormReLU, SeparableConvNormReLU, auxiliary_head, score
 from jaxseg.ops.layers import Layers, bind_model
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.pyramid import mean_bins
 from jaxseg.ops.resize import check_corners, resize
 
@@ -120,7 +121,7 @@ class DeepLabV3(nn.Module):
     norm_momentum: float = 0.9
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    statistics: Statistics = GLOBAL
     remat: bool = False
 
     def __post_init__(self):

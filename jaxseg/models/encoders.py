@@ -59,7 +59,7 @@ def options_of(model: nn.Module) -> dict[str, Any]:
 
 def check_options(backbone: str, **options: Any) -> None:
     """Raise what `build` would: for a model's __post_init__, before anything is traced."""
-    layers = bind(train=False, dtype=jnp.float32, axis_name=None)
+    layers = bind(train=False, dtype=jnp.float32)
     _maker(backbone, **options)(layers=layers, parent=None)
 
 

@@ -26,6 +26,7 @@ from jaxseg.errors import UserError
 from jaxseg.models.blocks import score
 from jaxseg.models.vgg import VGG16
 from jaxseg.ops.layers import Layers, bind_model
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.transposed import BilinearUp
 
 SKIPS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}  # fused in this order, by stride
@@ -69,7 +70,7 @@ class FCN(nn.Module):
     norm_epsilon: float = 1e-5
     norm_momentum: float = 0.9
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    statistics: Statistics = GLOBAL
     remat: bool = False
 
     def __post_init__(self):

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from jaxseg.models import encoders
 from jaxseg.models.blocks import auxiliary_head, fcn_head
 from jaxseg.ops.layers import bind_model
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.resize import check_corners
 
 
@@ -38,7 +39,7 @@ class FCNResNet(nn.Module):
     norm_momentum: float = 0.9
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    statistics: Statistics = GLOBAL
     remat: bool = False
 
     def __post_init__(self):

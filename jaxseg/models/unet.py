@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.ops.layers import Layers, bind_model
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.pooling import max_pool, max_pool_with_indices, max_unpool
 from jaxseg.ops.resize import check_corners
 from jaxseg.ops.transposed import UpConv
@@ -108,7 +109,7 @@ class UNet(nn.Module):
     upsampling: str = "transposed"
     corners: str = "half_pixel"
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    statistics: Statistics = GLOBAL
     remat: bool = False
 
     def __post_init__(self):

@@ -15,6 +15,7 @@ from jaxseg.errors import UserError
 from jaxseg.models import encoders, xception
 from jaxseg.models.unet import DoubleConv
 from jaxseg.ops.layers import bind_model
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.resize import check_corners
 from jaxseg.ops.upsample import Upsample, check_method
 
@@ -41,7 +42,7 @@ class UNetResNet(nn.Module):
     norm_epsilon: float = 1e-5
     norm_momentum: float = 0.9
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    statistics: Statistics = GLOBAL
     remat: bool = False
 
     def __post_init__(self):

@@ -9,7 +9,7 @@ import flax.linen as nn
 
 from jaxseg.ops.conv import Conv, check_padding
 from jaxseg.ops.depthwise import DepthwiseConv
-from jaxseg.ops.norm import BatchNorm
+from jaxseg.ops.norm import GLOBAL, BatchNorm, Statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ def bind(
     *,
     train: bool,
     dtype: Any,
-    axis_name: str | None,
+    statistics: Statistics = GLOBAL,
     padding: str = "symmetric",
     norm_epsilon: float = 1e-5,
     norm_momentum: float = 0.9,
@@ -48,11 +48,11 @@ def bind(
         depthwise=partial(DepthwiseConv, padding=padding, dtype=dtype),
         norm=partial(
             BatchNorm,
-            use_running_average=not train,
+            use_running_average=not train or statistics.policy == "frozen",
             momentum=norm_momentum,
             epsilon=norm_epsilon,
             dtype=dtype,
-            axis_name=axis_name,
+            statistics=statistics,
         ),
         padding=padding,
         remat=remat,
@@ -61,6 +61,6 @@ def bind(
 
 def bind_model(model: nn.Module, *, train: bool, **changes: Any) -> Layers:
     """`bind` by the fields of `model` that have the names of its arguments, and by `changes`."""
-    names = ("dtype", "axis_name", "padding", "norm_epsilon", "norm_momentum", "remat")
+    names = ("dtype", "statistics", "padding", "norm_epsilon", "norm_momentum", "remat")
     fields = {name: getattr(model, name) for name in names if hasattr(model, name)}
     return bind(train=train, **{**fields, **changes})

@@ -15,6 +15,7 @@ from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
+from jaxseg.ops.norm import GLOBAL
 from jaxseg.state import TrainState
 from jaxseg.weights import requirements
 from jaxseg.weights.imported import Imported
@@ -77,7 +78,7 @@ def measure_norms(
     """Give folded batch norms the statistics of some of the batches that training begins with."""
     images = _CALIBRATION_BATCHES * _CALIBRATION_SIZE
     print(f"batch norms are folded into the weights: measuring {images} images ...", flush=True)
-    model = run.model.clone(axis_name=None)
+    model = run.model.clone(statistics=GLOBAL)
     return _replace(
         state, unfold(model, state.eval_variables, _images(config, train_source), norms)
     )

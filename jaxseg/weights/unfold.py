@@ -29,7 +29,7 @@ def unfold(
     """Variables of the same function in evaluation, with statistics measured on `batches`.
 
     Args:
-      model: without an `axis_name`.
+      model: with statistics of the batch at hand.
       variables: params and batch_stats.
       batches: normalised images, one batch or more.
       norms: paths of the batch norms to change ("encoder/stem_norm"); None: all of them.

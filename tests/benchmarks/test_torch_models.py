@@ -19,7 +19,7 @@ SMALLER = {"unet": {"width": 8}, "fcn": {"fc_width": 64}}
 def build(name, **options):
     case = CASES[name]
     options = {**case.options, **options}
-    ours = models.build(case.model, 21, dtype=jnp.float32, axis_name=None, **options)
+    ours = models.build(case.model, 21, dtype=jnp.float32, **options)
     return ours, torch_models.build(case.model, 21, **options)
 
 

@@ -8,7 +8,7 @@ from jaxseg.models import blocks
 from jaxseg.ops.conv import conv
 from jaxseg.ops.layers import bind
 
-LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)
+LAYERS = bind(train=False, dtype=jnp.float32)
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 8, 4)), jnp.float32)
 
 

@@ -142,7 +142,7 @@ def test_dropout_acts_in_training_only(backbone, random_variables, run_compiled)
 )
 def test_wrong_options(options, message):
     with pytest.raises(UserError, match=message):
-        models.build("classifier", 3, dtype=jnp.float32, axis_name=None, **options)
+        models.build("classifier", 3, dtype=jnp.float32, **options)
 
 
 def test_logits_of_patches_are_not_spread_over_the_image(tiny_config):

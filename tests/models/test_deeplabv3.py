@@ -114,7 +114,7 @@ def test_image_pooling_spreads_every_pixel_over_the_whole_map(random_variables, 
 def test_each_level_of_spatial_pyramid_pooling_reaches_its_bin(level, reach, run_compiled):
     """On 16x16 the first pixel moves bin 0, which is felt up to the centre of bin 1."""
     features = 3
-    layers = bind(train=False, dtype=jnp.float32, axis_name=None)
+    layers = bind(train=False, dtype=jnp.float32)
     spp: Any = SPP(features, "half_pixel", layers)
     x = jnp.asarray(np.random.default_rng(0).uniform(size=(1, 16, 16, 5)), jnp.float32)
     variables = run_compiled(spp.init, jax.random.key(0), x)

@@ -6,7 +6,7 @@ from jaxseg.models.efficientnet_lite import EfficientNetLite
 from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
-LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None, padding="tf_same")
+LAYERS = bind(train=False, dtype=jnp.float32, padding="tf_same")
 
 
 def depthwise(width_multiplier=1.0):

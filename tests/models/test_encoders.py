@@ -13,9 +13,9 @@ from jaxseg.models import encoders
 from jaxseg.ops.conv import Conv
 from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
-from jaxseg.ops.norm import BatchNorm
+from jaxseg.ops.norm import BatchNorm, Statistics
 
-EVALUATE = bind(train=False, dtype=jnp.float32, axis_name=None)
+EVALUATE = bind(train=False, dtype=jnp.float32)
 # one backbone a family, as narrow as its channels stay alive
 NARROW = {
     "resnet18": 0.1,
@@ -118,7 +118,11 @@ def test_every_parameter_has_a_gradient(backbone, random_variables, run_compiled
 @pytest.mark.parametrize("backbone", NARROW)
 def test_settings_reach_every_layer(backbone, padding):
     layers = bind(
-        train=False, dtype=jnp.bfloat16, axis_name="i", padding=padding, norm_epsilon=1e-3
+        train=False,
+        dtype=jnp.bfloat16,
+        statistics=Statistics(axis_name="i"),
+        padding=padding,
+        norm_epsilon=1e-3,
     )
     modules = []
 
@@ -135,7 +139,8 @@ def test_settings_reach_every_layer(backbone, padding):
             assert module.padding == ("valid" if stem else padding)
             assert module.dtype == jnp.bfloat16
         if isinstance(module, BatchNorm):
-            assert (module.epsilon, module.axis_name, module.dtype) == (1e-3, "i", jnp.bfloat16)
+            assert (module.epsilon, module.statistics.axis_name) == (1e-3, "i")
+            assert module.dtype == jnp.bfloat16
 
 
 @pytest.mark.usefixtures("shallow")
@@ -143,7 +148,7 @@ def test_settings_reach_every_layer(backbone, padding):
 @pytest.mark.parametrize("backbone", NARROW)
 def test_smallest_image(backbone, padding):
     size = 7 if backbone == "xception" else 1
-    layers = bind(train=False, dtype=jnp.float32, axis_name=None, padding=padding)
+    layers = bind(train=False, dtype=jnp.float32, padding=padding)
     for output_stride in (32,) if backbone == "vgg16" else (32, 8):
         images = jnp.ones((1, size, size, 3))
         out = features(backbone, images, layers, output_stride=output_stride)
@@ -181,6 +186,6 @@ def test_neutral_values_of_other_encoders_options_are_accepted(backbone):
 
 
 def test_valid_padding_is_refused():
-    layers = bind(train=False, dtype=jnp.float32, axis_name=None, padding="valid")
+    layers = bind(train=False, dtype=jnp.float32, padding="valid")
     with pytest.raises(UserError, match="padding is 'valid', which no backbone has"):
         encoders.build("resnet18", layers)

@@ -7,7 +7,7 @@ from jaxseg.models.mobilenet_v2 import MobileNetV2, scaled
 from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
-LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)
+LAYERS = bind(train=False, dtype=jnp.float32)
 
 
 @pytest.mark.parametrize(

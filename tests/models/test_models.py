@@ -14,7 +14,7 @@ from jaxseg import models, tiles
 from jaxseg.errors import UserError
 from jaxseg.ops.conv import Conv
 from jaxseg.ops.depthwise import DepthwiseConv
-from jaxseg.ops.norm import BatchNorm
+from jaxseg.ops.norm import BatchNorm, Statistics
 
 CLASSES = 3
 NARROW: dict[str, Any] = {"backbone": "resnet18", "width_multiplier": 4 / 64}
@@ -108,9 +108,9 @@ TRAINED = [case for case in CASES if case not in ("mobilenet_plus", "xception_v3
 SOME = ["unet", "deeplabv3plus"]
 
 
-def build(case, dtype=jnp.float32, axis_name=None):
+def build(case, dtype=jnp.float32):
     name, options = CASES[case]
-    return models.build(name, CLASSES, dtype=dtype, axis_name=axis_name, **options)
+    return models.build(name, CLASSES, dtype=dtype, **options)
 
 
 def train_gradient(model, variables, images, key):
@@ -219,8 +219,9 @@ def test_settings_reach_every_layer(case):
     if name in ("unet", "fcn"):  # their paddings are their own
         settings.pop("padding")
     settings = {k: v for k, v in settings.items() if k in models.options(name)}
+    statistics = Statistics(axis_name="batch")
     model = models.build(
-        name, CLASSES, dtype=jnp.bfloat16, axis_name="batch", **{**options, **settings}
+        name, CLASSES, dtype=jnp.bfloat16, statistics=statistics, **{**options, **settings}
     )
     images = pictures(model, 2, 16, 16)[:, None]
     norms, convs = [], []
@@ -240,7 +241,7 @@ def test_settings_reach_every_layer(case):
     assert convs
     assert bool(norms) == (case not in WITHOUT_NORMS)
     for norm in norms:
-        assert norm.axis_name == "batch"
+        assert norm.statistics == statistics
         assert norm.dtype == jnp.bfloat16
         assert norm.use_running_average is False
         assert norm.epsilon == settings.get("norm_epsilon", 1e-5)
@@ -264,7 +265,7 @@ def test_corners_reach_every_resize(case, monkeypatch):
     name, options = CASES[case]
     options = {**options, "corners": "aligned", "upsampling": "bilinear"}
     options = {k: v for k, v in options.items() if k in models.options(name)}
-    model = models.build(name, CLASSES, dtype=jnp.float32, axis_name=None, **options)
+    model = models.build(name, CLASSES, dtype=jnp.float32, **options)
     jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3)), train=False))
     assert set(seen) == {("bilinear", "aligned")}
 
@@ -289,7 +290,7 @@ def test_encoder_parameters_are_under_encoder(case, random_variables):
 def test_models_that_do_not_take_every_size(name, options, smallest):
     """As the docstring of jaxseg/models says; those of CASES take one pixel."""
     options = {**options, "width_multiplier": 0.05}
-    model = models.build(name, CLASSES, dtype=jnp.float32, axis_name=None, **options)
+    model = models.build(name, CLASSES, dtype=jnp.float32, **options)
 
     def logits(*size):
         images = jnp.ones((1, *size, 3))
@@ -319,13 +320,13 @@ def test_options_are_the_models_own_fields():
 
 
 def test_zero_is_a_rate():
-    unet = models.build("unet", 2, dtype=jnp.float32, axis_name=None, dropout=[0.0, 0.5])
+    unet = models.build("unet", 2, dtype=jnp.float32, dropout=[0.0, 0.5])
     assert unet.dropout == (0.0, 0.5)
-    models.build("fcn", 2, dtype=jnp.float32, axis_name=None, dropout=0.0, norm_momentum=0.0)
+    models.build("fcn", 2, dtype=jnp.float32, dropout=0.0, norm_momentum=0.0)
 
 
 def test_lists_become_tuples():
-    model = models.build("deeplabv3plus", 2, dtype=jnp.float32, axis_name=None, atrous_rates=[1, 2])
+    model = models.build("deeplabv3plus", 2, dtype=jnp.float32, atrous_rates=[1, 2])
     assert model.atrous_rates == (1, 2)
 
 
@@ -344,7 +345,7 @@ def test_lists_become_tuples():
 )
 def test_wrong_options(name, options, message):
     with pytest.raises(UserError, match=message):
-        models.build(name, 2, dtype=jnp.float32, axis_name=None, **options)
+        models.build(name, 2, dtype=jnp.float32, **options)
 
 
 @pytest.mark.parametrize(
@@ -367,4 +368,4 @@ def test_wrong_options(name, options, message):
 )
 def test_numbers_out_of_range_are_refused(name, options, message):
     with pytest.raises(UserError, match=message):
-        models.build(name, 3, dtype=jnp.float32, axis_name=None, **options)
+        models.build(name, 3, dtype=jnp.float32, **options)

@@ -43,9 +43,7 @@ def test_same_numbers(name, random_variables, run_compiled, shallow):
     images = jax.random.normal(jax.random.key(0), (2, 33, 33, 3))
     results, variables = [], None
     for remat in (False, True):
-        model = models.build(
-            name, 3, dtype=jnp.float32, axis_name=None, remat=remat, **MODELS[name]
-        )
+        model = models.build(name, 3, dtype=jnp.float32, remat=remat, **MODELS[name])
         variables = variables or random_variables(model, images)
         step = jax.value_and_grad(loss_of(model, images), has_aux=True)
         results.append(run_compiled(step, variables["params"], variables["batch_stats"]))
@@ -62,9 +60,7 @@ def test_less_is_kept(name, random_variables, shallow):
     images = jnp.zeros((4, 33, 33, 3))
     kept = []
     for remat in (False, True):
-        model = models.build(
-            name, 3, dtype=jnp.float32, axis_name=None, remat=remat, **MODELS[name]
-        )
+        model = models.build(name, 3, dtype=jnp.float32, remat=remat, **MODELS[name])
         variables = random_variables(model, images)
 
         loss = functools.partial(jax.vjp, loss_of(model, images), has_aux=True)

@@ -9,7 +9,7 @@ from jaxseg.models.resnet import Block, ResNet
 from jaxseg.ops.conv import Conv
 from jaxseg.ops.layers import bind
 
-LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)
+LAYERS = bind(train=False, dtype=jnp.float32)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_dilations_of_the_cascade():
 @pytest.mark.parametrize("padding", ["symmetric", "tf_same"])
 def test_the_pooling_after_the_stem_is_padded_as_the_convolutions_are(padding, run_compiled):
     """On an even size the two paddings differ by a pixel; XLA's own pooling is the reference."""
-    layers = bind(train=False, dtype=jnp.float32, axis_name=None, padding=padding)
+    layers = bind(train=False, dtype=jnp.float32, padding=padding)
     images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 24, 20, 3)), jnp.float32)
     model = ResNet("resnet18", layers, width_multiplier=2 / 64)
 

@@ -9,7 +9,7 @@ from jaxseg.errors import UserError
 from jaxseg.models.vgg import VGG16
 from jaxseg.ops.layers import bind
 
-LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)
+LAYERS = bind(train=False, dtype=jnp.float32)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from jaxseg.models.xception import AlignedBlock, AlignedXception, Block, Xceptio
 from jaxseg.ops.depthwise import DepthwiseConv
 from jaxseg.ops.layers import bind
 
-LAYERS = bind(train=False, dtype=jnp.float32, axis_name=None)
+LAYERS = bind(train=False, dtype=jnp.float32)
 
 
 def trace(model, size=33):
@@ -118,7 +118,7 @@ def test_low_level_features_are_those_before_the_stride(random_variables):
 )
 def test_pooling_is_padded_as_the_convolutions_are(padding, pads, random_variables):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 8, 4)), jnp.float32)
-    layers = bind(train=False, dtype=jnp.float32, axis_name=None, padding=padding)
+    layers = bind(train=False, dtype=jnp.float32, padding=padding)
     block = Block((4, 4), True, False, 2, 1, layers)
     y, state = block.apply(
         random_variables(block, x), x, capture_intermediates=True, mutable=["intermediates"]

@@ -83,6 +83,6 @@ def test_steps_are_traced_with_the_configs(asked, given, monkeypatch):
 
     monkeypatch.setattr(lowering, "forced", forced)
     config, run = build(conv=asked, max_pool="slices")
-    state = run.parallel.replicate(run.init_state())
+    state = run.parallel.place_state(run.init_state())
     run.predict_step(state.eval_variables, {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8)})
     assert seen == [{**config.lowerings, "conv": given, "max_pool": "slices"}]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.ops.norm import BatchNorm
+from jaxseg.ops.norm import BatchNorm, Statistics
 
 
 def apply(layer, variables, x):
@@ -56,7 +56,7 @@ def test_a_pmapped_axis_gives_the_statistics_of_the_whole_batch():
     x = np.random.default_rng(0).normal(size=(4, 3, 3, 2)).astype(np.float32)
     x *= np.arange(1, 5, dtype=np.float32).reshape(4, 1, 1, 1)  # the devices' shares differ
     whole, whole_after = apply(train, variables(2), x)
-    split = BatchNorm(use_running_average=False, axis_name="batch")
+    split = BatchNorm(use_running_average=False, statistics=Statistics(axis_name="batch"))
     step = jax.pmap(
         partial(split.apply, mutable=["batch_stats"]),
         axis_name="batch",

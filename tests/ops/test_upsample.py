@@ -15,7 +15,7 @@ def pictures(*shape):
 
 
 def bound(dtype=jnp.float32):
-    return layers.bind(train=False, dtype=dtype, axis_name=None)
+    return layers.bind(train=False, dtype=dtype)
 
 
 def run(method, x, size, factor=2, dtype=jnp.float32, **options):

@@ -19,7 +19,7 @@ def network():
         classes = imported.variables["params/logits/kernel"].shape[-1]
         known = models.options(imported.model)
         options = imported.options | ({"dropout": 0.0} if "dropout" in known else {})
-        model = models.build(imported.model, classes, dtype=jnp.float32, axis_name=None, **options)
+        model = models.build(imported.model, classes, dtype=jnp.float32, **options)
         images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
         shapes = jax.eval_shape(
             lambda images: model.init(jax.random.key(0), images, train=False), images

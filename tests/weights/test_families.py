@@ -40,7 +40,7 @@ def recognised(entries):
 def merged(imported):
     """What `merge` says of a model of the recognised kind."""
     options = {k: v for k, v in imported.options.items() if k in models.options(imported.model)}
-    model = models.build(imported.model, 1000, dtype=jnp.float32, axis_name=None, **options)
+    model = models.build(imported.model, 1000, dtype=jnp.float32, **options)
     images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda images: model.init(jax.random.key(0), images, train=False), images

@@ -12,6 +12,7 @@ from jaxseg import checkpoint, data, experiment, models, weights
 from jaxseg import config as configs
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
+from jaxseg.ops.norm import GLOBAL
 from jaxseg.train import train_and_evaluate
 from jaxseg.weights import initial
 from jaxseg.weights.imported import Imported, flatten
@@ -183,7 +184,7 @@ def test_folded_weights_get_statistics_and_compute_the_same(config, monkeypatch)
     run, state = begin(config)
     plain, _ = initial.with_weights(run, config, source)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
-    model = run.model.clone(axis_name=None)
+    model = run.model.clone(statistics=GLOBAL)
     before, after = (
         np.asarray(model.apply(s.eval_variables, images, train=False)[0]) for s in (plain, state)
     )

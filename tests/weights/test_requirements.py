@@ -149,7 +149,7 @@ def test_shown_options_do_change_names_or_shapes(option):
 
 @functools.cache
 def _shapes(name, options):
-    model = models.build(name, 2, dtype=jnp.float32, axis_name=None, **dict(options))
+    model = models.build(name, 2, dtype=jnp.float32, **dict(options))
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     return {path: leaf.shape for path, leaf in flatten(variables).items()}

@@ -18,7 +18,7 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train):
-        layers = bind(train=train, dtype="float32", axis_name=None, norm_epsilon=1e-3)
+        layers = bind(train=train, dtype="float32", norm_epsilon=1e-3)
         x = nn.relu(layers.norm(name="norm1")(layers.conv(4, name="conv1")(images)))
         x = layers.norm(name="norm2")(layers.conv(5, kernel_size=1, name="conv2")(x))
         return x, {}
@@ -67,7 +67,7 @@ def test_training_on_the_measured_batch_gives_what_evaluation_gives(variables, i
 
 def test_statistics_are_of_all_batches_together(variables, images):
     unfolded = unfold(Net(), variables, images)["batch_stats"]["norm1"]
-    conv = bind(train=False, dtype="float32", axis_name=None).conv(4)
+    conv = bind(train=False, dtype="float32").conv(4)
     inputs: Any = conv.apply({"params": variables["params"]["conv1"]}, images.reshape(-1, 8, 8, 3))
     np.testing.assert_allclose(unfolded["mean"], inputs.mean((0, 1, 2)), rtol=1e-4)
     np.testing.assert_allclose(unfolded["var"], inputs.var((0, 1, 2)), rtol=1e-4)
