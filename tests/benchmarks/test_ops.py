@@ -81,8 +81,16 @@ def test_pytorch_does_the_same_work(operation):
             np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
-def test_every_lowering_is_timed_and_the_fastest_is_written(tmp_path, monkeypatch):
+@pytest.fixture
+def own_table(tmp_path, monkeypatch):
+    """A table elsewhere, which no later test sees."""
     monkeypatch.setattr(lowering, "TABLE", tmp_path / "lowerings.json")
+    lowering.table.cache_clear()
+    yield
+    lowering.table.cache_clear()
+
+
+def test_every_lowering_is_timed_and_the_fastest_is_written(own_table):
     other = {"tpu": {"machine": "other", "versions": "jax 1", "command": "", "choices": {}}}
     lowering.TABLE.write_text(json.dumps(other))
     result = ops.measure(tiny("pointwise_conv"), "float32", seconds=0.01)
@@ -123,8 +131,7 @@ def test_the_fastest_of_a_class_is_chosen(results, chosen):
     assert choices.choose(results) == {"op": {"float32": {"some": chosen}}}
 
 
-def test_parts_of_a_table_come_from_one_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(lowering, "TABLE", tmp_path / "lowerings.json")
+def test_parts_of_a_table_come_from_one_machine(own_table):
     lowering.TABLE.write_text("{}")
     host = {"machine": "one", "versions": "jax 1", "command": ""}
     choices.write(host, {"a": {"float32": {"x": "own"}}}, {})
