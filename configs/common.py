@@ -62,6 +62,7 @@ def get_config(arg: str) -> ConfigDict:
     config.pipeline = ConfigDict()
     config.pipeline.workers = 2  # threads
     config.pipeline.prefetch = 4  # batches made ahead
+    config.pipeline.on_unreadable = "stop"  # or "skip": leave damaged examples out, and count them
 
     config.loss = ConfigDict()
     config.loss.label_smoothing = 0.0

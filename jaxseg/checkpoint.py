@@ -6,9 +6,12 @@ Orbax has committed. Orbax restores overwritten bytes without a word and takes a
 for the latest step, so a run continues from the newest step that passes its manifest.
 """
 
+import contextlib
 import hashlib
 import itertools
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import orbax.checkpoint as ocp
 from flax import serialization
 from orbax.checkpoint import checkpoint_managers
 
-from jaxseg import files
+from jaxseg import files, hosts
 from jaxseg.errors import UserError
 from jaxseg.parallel import Announce
 from jaxseg.state import TrainState
@@ -30,7 +33,9 @@ class Checkpoints:
 
     def __init__(self, directory: Path, *, keep: int, announce: Announce):
         self.directory = directory = directory.absolute()  # Orbax takes no relative path
-        _set_damaged_aside(directory, announce)
+        if hosts.is_first():
+            _set_damaged_aside(directory, announce)
+        hosts.wait("damaged checkpoints are set aside")
         policies = [
             checkpoint_managers.LatestN(keep),
             checkpoint_managers.BestN(
@@ -51,56 +56,91 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: TrainState, meta: dict[str, Any], *, miou: float | None) -> None:
-        """Begin to save; what is there for this step already, saved without mIoU, is replaced."""
-        self._manager.wait_until_finished()
-        self.seal()
+        """Begin to save; what is there for this step already, saved without mIoU, is replaced.
+
+        Raises:
+          UserError: this save, or the last one, which ran beside training, could not be written.
+        """
         step = int(state.step)
-        if step in self._manager.all_steps():
-            self._manager.delete(step)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(serialization.to_state_dict(state)),
-                meta=ocp.args.JsonSave(meta),
-            ),
-            metrics=None if miou is None else {"miou": miou},
-            force=True,
-        )
-        self._unsealed = (step, miou)
+        with self._explained():
+            self._manager.wait_until_finished()
+            self.seal()
+            if step in self._manager.all_steps():
+                self._manager.delete(step)
+            self._unsealed = (step, miou)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(serialization.to_state_dict(state)),
+                    meta=ocp.args.JsonSave(meta),
+                ),
+                metrics=None if miou is None else {"miou": miou},
+                force=True,
+            )
 
     def seal(self) -> None:
         """Write the manifest of the last save if Orbax is done with it; cheap to call often."""
         if self._unsealed is None or self._manager.is_saving_in_progress():
             return
-        self._manager.check_for_errors()
-        step, miou = self._unsealed
-        folder = self.directory / str(step)
-        manifest = {"miou": miou, "sha256": _checksums(folder)}
-        files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
-        self._unsealed = None
+        with self._explained():
+            self._manager.check_for_errors()
+            (step, miou), self._unsealed = self._unsealed, None
+            if hosts.is_first():
+                folder = self.directory / str(step)
+                manifest = {"miou": miou, "sha256": _checksums(folder)}
+                files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
-        self._manager.wait_until_finished()
-        self.seal()
-        self._manager.close()
+        with self._explained():
+            self._manager.wait_until_finished()
+            self.seal()
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """A disk that is full or gone gets one line; what was saved before stays as it is."""
+        try:
+            yield
+        except jax.errors.JaxRuntimeError:  # another process is gone: not the disk's fault
+            raise
+        except (OSError, ValueError, RuntimeError) as error:
+            what = (
+                f"the checkpoint of step {self._unsealed[0]}" if self._unsealed else "checkpoints"
+            )
+            self._unsealed = None
+            whole = [s for s in steps(self.directory) if not damage(self.directory / str(s))]
+            kept = f"step {whole[-1]} is kept" if whole else "none was saved before"
+            raise UserError(
+                f"{what} could not be written to {self.directory} "
+                f"({_reason(error)}): make room or choose another disk; {kept}, the same command "
+                "continues"
+            ) from error
 
 
-def load(directory: Path, step: str | int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-    """Read a checkpoint into the structure of `like` (arrays or shapes), on the first device.
+def load(
+    directory: Path,
+    step: str | int,
+    like: TrainState,
+    *,
+    sharding: Callable[[Any], jax.sharding.Sharding] | None = None,
+) -> tuple[TrainState, dict[str, Any]]:
+    """Read a checkpoint into the structure of `like` (arrays or shapes).
 
     Args:
       directory: the run's `checkpoints` folder.
       step: a step, "latest" (the newest whole one) or "best" (by validation mIoU).
       like: a state, or its shapes, of the same model and optimizer.
+      sharding: where an array of this shape goes; else to this process's first device.
 
     Raises:
       UserError: there is no such checkpoint, or it is damaged.
     """
     number = find(directory, step)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    place = sharding or (lambda _: device)
     target = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place(x)),
         serialization.to_state_dict(like),
     )
     parts = {"state": ocp.args.StandardRestore(target), "meta": ocp.args.JsonRestore()}
@@ -213,6 +253,13 @@ def _read(directory: Path, step: int, **args: Any) -> Any:
     )
     with ocp.Checkpointer(handler) as checkpointer:
         return checkpointer.restore(folder, ocp.args.Composite(**args))
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error of a file system, from Python, Orbax or TensorStore."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    known = re.search(r"No space left on device|Disk quota exceeded|File too large", text)
+    return known[0] if known else text[:200]
 
 
 def _miou(metrics: dict[str, float]) -> float:

@@ -20,6 +20,7 @@ FREE_KEYS = {
     "dataset.cache",
     "pipeline.workers",
     "pipeline.prefetch",
+    "pipeline.on_unreadable",
     "checkpoint.keep",
     "num_predictions",
     "profile.first_step",
@@ -186,12 +187,14 @@ def check(config: ConfigDict) -> None:
     for key, length in LENGTHS.items():
         if len(flat[key]) != length:
             raise UserError(f"config.{key} is {flat[key]}, expected {length} numbers")
+    if (value := config.pipeline.on_unreadable) not in ("stop", "skip"):
+        raise UserError(f"config.pipeline.on_unreadable is {value!r}, expected stop or skip")
     if not 0 <= config.ema_decay < 1:
         raise UserError(f"config.ema_decay is {config.ema_decay}, expected 0 (off) up to below 1")
 
 
-def store(config: ConfigDict, workdir: Path, *, allow_change: bool) -> None:
-    """Write `config.json`, or compare with the one that is there.
+def store(config: ConfigDict, workdir: Path, *, allow_change: bool, write: bool = True) -> None:
+    """Write `config.json`, or compare with the one that is there; `write` False only compares.
 
     Raises:
       UserError: the folder can't be written, or holds a run whose config differs.
@@ -201,7 +204,8 @@ def store(config: ConfigDict, workdir: Path, *, allow_change: bool) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists() and not allow_change:
             _refuse_difference(json.loads(path.read_text()), json.loads(config.to_json()), workdir)
-        files.write_text(path, config.to_json(indent=2, sort_keys=True) + "\n")
+        if write:
+            files.write_text(path, config.to_json(indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise UserError(f"can't write to --workdir {workdir}: {error.strerror}") from None
 

@@ -57,6 +57,12 @@ class Jit:
     def place_state(self, tree: Any) -> Any:
         return jax.tree.map(lambda x: jax.device_put(x, self.sharding(x)), tree)
 
+    def whole(self, tree: Any) -> Any:
+        """The state on this process's first device; all processes must ask."""
+        if self._fsdp:
+            tree = jax.jit(lambda x: x, out_shardings=self._replicated)(tree)
+        return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
     def place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's part of a batch, onto its devices."""
         return {
@@ -93,7 +99,9 @@ class Pmap:
         self.num_devices = len(devices)
         self._devices = list(devices)
         self._local = sum(d.process_index == jax.process_index() for d in devices)
-        self._replicated = NamedSharding(Mesh(np.asarray(devices), ("data",)), PartitionSpec())
+        mesh = Mesh(np.asarray(devices), ("data",))
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
 
     def statistics(self, policy: str) -> Statistics:
         """What batch norm takes its statistics of."""
@@ -106,9 +114,18 @@ class Pmap:
     def place_state(self, tree: Any) -> Any:
         return jax.device_put(tree, self._replicated)
 
-    def place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def whole(self, tree: Any) -> Any:
+        """The state on this process's first device."""
+        return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+    def place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's part of a batch, a share a device."""
-        return {k: v.reshape(self._local, -1, *v.shape[1:]) for k, v in arrays.items()}
+        return {
+            name: jax.make_array_from_process_local_data(
+                self._split, array.reshape(self._local, -1, *array.shape[1:])
+            )
+            for name, array in arrays.items()
+        }
 
     def compile_train(self, step: Callable) -> Callable:
         return self._compile(step)

@@ -5,7 +5,6 @@ import functools
 import itertools
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, experiment, predict, profiling, tiles
+from jaxseg import checkpoint, data, experiment, hosts, predict, profiling, tiles
 from jaxseg import config as configs
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Source
@@ -39,6 +38,8 @@ def train_and_evaluate(
 
     With `profile`, a trace of the steps of `config.profile` is written on the way.
 
+    All processes of a run call this; the first one writes.
+
     Returns:
       The scores of the last evaluation; None if SIGTERM or Ctrl-C ended the run early, after a
       checkpoint was saved.
@@ -47,6 +48,18 @@ def train_and_evaluate(
       UserError: wrong config, data or folder, before any training.
       NonFiniteLossError: the loss stopped being a number; the last good checkpoint stays.
     """
+    with hosts.Stop() as stop:  # outermost: no signal cuts the writing of the last checkpoint short
+        try:
+            return _train(config, workdir, stop, allow_config_change, profile and hosts.is_first())
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            hosts.leave(error)
+
+
+def _train(
+    config: ConfigDict, workdir: Path, stop: hosts.Stop, allow_config_change: bool, profile: bool
+) -> dict[str, Any] | None:
     # The data, the steps, and a folder that says what is run: whatever is wrong shows here.
     configs.check(config)
     transforms.check(config.augment)
@@ -70,32 +83,40 @@ def train_and_evaluate(
     if profile:
         profiling.steps_of(config, start=max(saved, default=0))
     fresh = None if saved else begin()
-    configs.store(config, workdir, allow_change=allow_config_change)
+    first = hosts.is_first()
+    configs.store(config, workdir, allow_change=allow_config_change, write=first)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )
     start, evaluated = 0, False
     if (last := checkpoints.latest_step()) is None:
-        state = fresh or begin()
+        state = run.parallel.place_state(fresh or begin())
     else:
         like = jax.eval_shape(run.init_state)
-        state, meta = checkpoint.load(workdir / "checkpoints", last, like)
+        state, meta = checkpoint.load(
+            workdir / "checkpoints", last, like, sharding=run.parallel.sharding
+        )
         start, evaluated = int(meta["step"]), bool(meta["evaluated"])
         if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
-            state = initial.measure_norms(run, config, state, train_source)
+            whole = run.parallel.whole(state)
+            state = initial.measure_norms(run, config, whole, train_source)
+            state = run.parallel.place_state(state)
     del fresh  # training would keep it all the while
-    state = run.parallel.place_state(state)
-    progress = Progress(start=start, total=config.total_steps, batch_size=config.batch_size)
-    writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated)
+    progress = Progress(
+        start=start, total=config.total_steps, batch_size=config.batch_size, silent=not first
+    )
+    writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated, silent=not first)
     progress.say(_opening(config, state, run, train_source, val_source, start, workdir))
 
     def evaluate_state() -> dict[str, Any]:
-        return miou.evaluate(run, config, state, val_source, watch=functools.partial(_until, stop))
+        watch = functools.partial(_until, stop)
+        return miou.evaluate(run, config, state, val_source, announce=progress.say, watch=watch)
 
     # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
     # numbers of a step are read while the next one runs, so that the device never waits.
     scores: dict[str, Any] | None = None
     finished = False
+    skipped = pipeline.Skipped(progress.say)
     batches = pipeline.train_batches(
         train_source,
         start=start,
@@ -107,12 +128,13 @@ def train_and_evaluate(
         prefetch=config.pipeline.prefetch,
         weigh=weigh,
         context=tiles.context(run.model),
+        skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
     traced = profiling.steps_of(config, start) if profile else range(0)
     trace = profiling.Profile(traced, workdir, pause=progress.pause)
     with contextlib.ExitStack() as closing:
-        # Closed last to first: no signal cuts the writing of the last checkpoint short.
-        stop = closing.enter_context(_stop_on_signals())
         for thing in (trace, progress, writer, checkpoints, batches):
             closing.callback(thing.close)
         log = StepLog(config.log_every, run.schedule, run.train_step, writer, progress)
@@ -145,11 +167,20 @@ def train_and_evaluate(
             evaluated = False
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
             checkpoints.seal()
-    if not finished:
-        print(f"stopped at step {step}, saved in {workdir}; the same command continues from there")
+    if finished and scores is None:  # a finished run says its scores again
+        try:
+            scores = evaluate_state()
+        except _StoppedError:
+            finished = False
+    if skipped:
+        print(f"{len(skipped)} training examples could not be read and were skipped, see above")
+    if not (finished and scores):
+        saved = f"saved in {workdir}" if step else "before the first"
+        print(f"stopped at step {step}, {saved}; the same command continues from there")
         return None
-    scores = scores or evaluate_state()
-    _finish(config, run, state, val_source, scores, workdir)
+    state = run.parallel.whole(state)
+    if first:
+        _finish(config, run, state, val_source, scores, workdir)
     return scores
 
 
@@ -157,7 +188,7 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
 
 
-def _until(stop: "_Stop", batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+def _until(stop: hosts.Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
     for batch in batches:
         if stop:
             raise _StoppedError
@@ -167,7 +198,8 @@ def _until(stop: "_Stop", batches: Iterator[pipeline.Batch]) -> Iterator[pipelin
 def _report(
     scores: dict[str, Any], step: int, workdir: Path, writer: MetricWriter, progress: Progress
 ) -> None:
-    miou.write_scores(scores, "val", step, workdir)
+    if hosts.is_first():
+        miou.write_scores(scores, "val", step, workdir)
     numbers = {k: scores[k] for k in ("miou", "pixel_accuracy", "mean_accuracy")}
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
     progress.say(
@@ -206,34 +238,11 @@ def _opening(
 ) -> str:
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     devices = f"{run.parallel.num_devices} {jax.devices()[0].device_kind} by {config.parallel}"
+    if (processes := jax.process_count()) > 1:
+        devices += f" in {processes} processes"
     begin = f"continuing at step {start}" if start else "beginning"
     return (
         f"{config.model.name}, {parameters / 1e6:.2f} M parameters, on {config.dataset.name}: "
         f"{len(train_source)} images to train, {len(val_source)} to validate; {devices}; "
         f"{begin} in {workdir}"
     )
-
-
-class _Stop:
-    """True once SIGTERM or Ctrl-C came; the second Ctrl-C ends the program at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def __bool__(self) -> bool:
-        return self._asked
-
-    def ask(self, number: int, frame: Any) -> None:
-        self._asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[_Stop]:
-    stop = _Stop()
-    old = {number: signal.signal(number, stop.ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

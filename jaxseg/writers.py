@@ -21,24 +21,30 @@ class MetricWriter:
 
     On a resume the lines after the checkpoint's step are dropped before new ones are added, so
     that no step stands twice; so are the scores of that step if the checkpoint came before them
-    (`evaluated` False), for they will be computed again.
+    (`evaluated` False), for they will be computed again. A `silent` one writes nothing.
     """
 
-    def __init__(self, workdir: Path, *, resume_step: int, evaluated: bool):
+    def __init__(self, workdir: Path, *, resume_step: int, evaluated: bool, silent: bool = False):
+        self._silent = silent
+        if silent:
+            return
         path = workdir / "metrics.jsonl"
         _keep(path, lambda row: row["step"] < resume_step + (evaluated or "loss" in row))
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
 
     def write(self, step: int, values: dict[str, float]) -> None:
+        if self._silent:
+            return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for key, value in values.items():
             self._events.add_scalar(key, value, step)
 
     def close(self) -> None:
-        self._file.close()
-        self._events.close()
+        if not self._silent:
+            self._file.close()
+            self._events.close()
 
 
 def _keep(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
@@ -108,14 +114,15 @@ class StepLog:
 class Progress:
     """A bar with loss, learning rate, images/s, data-wait share and time left, or plain lines."""
 
-    def __init__(self, *, start: int, total: int, batch_size: int):
+    def __init__(self, *, start: int, total: int, batch_size: int, silent: bool = False):
         self._out = sys.stderr
+        self._silent = silent
         self._total, self._batch_size = total, batch_size
         self._done, self._since = start, time.perf_counter()
         self._waited = self._compiled = 0.0
         self._speed: dict[str, float] = {}
         self._bar = None
-        if self._out.isatty():
+        if self._out.isatty() and not silent:
             layout = "{n_fmt}/{total_fmt} |{bar:16}| {remaining} left  {desc}"
             self._bar = tqdm(
                 total=total, initial=start, bar_format=layout, file=self._out, leave=False
@@ -146,7 +153,7 @@ class Progress:
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
             self._bar.update(step - self._bar.n)
-        else:
+        elif not self._silent:
             print(
                 f"step {step}/{self._total}  {text}  {clock(left)} left", file=self._out, flush=True
             )
@@ -169,7 +176,7 @@ class Progress:
         """Print a line without breaking the bar."""
         if self._bar is not None:
             self._bar.write(text, file=self._out)
-        else:
+        elif not self._silent:
             print(text, file=self._out, flush=True)
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
+import contextlib
 import dataclasses
 import json
+import resource
 from pathlib import Path
 
 import jax
@@ -99,6 +101,34 @@ def test_a_damaged_step_is_named_and_the_newest_whole_one_is_used(folder, harm):
     assert (folder / "damaged-2.1").is_dir()  # set aside, not lost
     checkpoints.save(make_state(2), {"step": 2}, miou=None)
     checkpoints.close()
+    assert checkpoint.find(folder, "latest") == 2
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """To whoever writes, this looks much like a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_saved(folder):
+    save(folder, (1, 0.5))
+    checkpoints = Checkpoints(folder, keep=2, announce=print)
+    noise = np.random.default_rng(0).normal(size=(400, 500))  # which can't be compressed
+    state = dataclasses.replace(make_state(2), params={"encoder": {"kernel": jnp.asarray(noise)}})
+    said = r"step 2 could not be written to .*\(File too large\): make room .* step 1 is kept"
+    with files_of_at_most(100_000):
+        checkpoints.save(state, {"step": 2}, miou=None)  # goes on beside training
+        with pytest.raises(UserError, match=said):
+            checkpoints.close()
+    assert checkpoint.find(folder, "latest") == 1
+    loaded, _ = checkpoint.load(folder, 1, like=jax.eval_shape(lambda: make_state(0)))
+    jax.tree.map(np.testing.assert_array_equal, loaded, make_state(1))
+    save(folder, (2, 0.6))  # there is room again
     assert checkpoint.find(folder, "latest") == 2
 
 

@@ -1,6 +1,7 @@
 """One pure step, compiled three ways, is one and the same step."""
 
 import functools
+import itertools
 from typing import Any
 
 import flax.linen as nn
@@ -146,7 +147,7 @@ def test_dropout_differs_between_devices_and_between_parts_of_a_batch(parts):
         grad_accum_steps=parts, axis_name="batch",
     )  # fmt: skip
     share = {"image": jnp.ones((2, 2, 8, 8, 3)), "label": jnp.zeros((2, 2, 8, 8), jnp.int32)}
-    begin = state.create(Dropped(), tx, seed=0, image_size=(8, 8), ema=False)
+    begin: Any = state.create(Dropped(), tx, seed=0, image_size=(8, 8), ema=False)
     begin = begin.replace(batch_stats={"kept": jnp.ones((2 // parts, 8, 8))})
     devices = jax.devices()[:2]
     compiled = jax.pmap(step, "batch", in_axes=(None, 0), devices=devices)
@@ -215,6 +216,29 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32(sgd_config, monkeyp
     assert np.isfinite(numbers["loss"])
     leaves = jax.tree.leaves((state.params, state.batch_stats, state.opt_state))
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in leaves)
+
+
+def test_bfloat16_learns_as_float32_does(tiny_config, monkeypatch):
+    """The same batches of shapes; parameters, statistics, losses and sums are float32 in both."""
+    tiny_config.schedule.warmup_steps = 0
+    tiny_config.total_steps = 25
+    curves = {}
+    for dtype in ("float32", "bfloat16"):
+        tiny_config.dtype = dtype
+        run, source = build(tiny_config, "one device", monkeypatch)
+        batches = pipeline.train_batches(
+            source, start=0, batch_size=8, seed=0, augment=tiny_config.augment,
+            mean=tiny_config.dataset.mean, workers=1, prefetch=1,
+        )  # fmt: skip
+        now, curves[dtype] = run.parallel.place_state(run.init_state()), []
+        with batches:
+            for batch in itertools.islice(batches, 25):
+                now, numbers = run.train_step(now, run.parallel.place(batch.for_training()))
+                curves[dtype].append(float(numbers["loss"]))
+    exact, rounded = (np.asarray(curve) for curve in curves.values())
+    assert exact[-5:].mean() < 0.7 * exact[0]
+    np.testing.assert_allclose(rounded, exact, rtol=0.05)
+    assert np.abs(rounded - exact).max() > 1e-4  # it is another precision
 
 
 def test_batches_come_from_the_pipeline_as_the_step_wants_them(tiny_config, monkeypatch):

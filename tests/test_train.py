@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 
 from configs import common
+from experiments.faults import differences, final_state, log, numbers
 from jaxseg import checkpoint, experiment, parallel, train
-from jaxseg import config as configs
-from jaxseg.data.source import Classes
 from jaxseg.errors import NonFiniteLossError, UserError
 
 ARGS = {
@@ -50,26 +49,6 @@ def wait_for(process, workdir, step):
         time.sleep(0.005)
 
 
-def log(workdir):
-    path = workdir / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def numbers(workdir):
-    """The log without what depends on the clock."""
-    timings = ("images_per_second", "data_wait", "compile_seconds")
-    return [{k: v for k, v in row.items() if k not in timings} for row in log(workdir)]
-
-
-def final_state(workdir):
-    config = configs.load(workdir)
-    folder = workdir / "checkpoints"
-    classes = Classes.from_dict(checkpoint.load_meta(folder, "latest")["classes"])
-    run = experiment.build(config, classes, announce=lambda _: None)
-    return checkpoint.load(folder, "latest", like=jax.eval_shape(run.init_state))[0]
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed")
@@ -78,10 +57,7 @@ def undisturbed(tmp_path_factory):
 
 
 def assert_same_run(workdir, undisturbed):
-    jax.tree.map(np.testing.assert_array_equal, final_state(workdir), final_state(undisturbed))
-    assert numbers(workdir) == numbers(undisturbed)
-    read = [json.loads((w / "eval/val.json").read_text()) for w in (workdir, undisturbed)]
-    assert read[0] == read[1]
+    assert differences(workdir, undisturbed) == []
 
 
 def test_a_run_leaves_what_it_promises(undisturbed):

@@ -32,6 +32,36 @@ def boolean(values: Any, *names: str) -> None:
         flags.DEFINE_boolean(name, False, "", flag_values=values)
 
 
+PROCESSES = ("coordinator_address", "num_processes", "process_id")
+
+
+def processes(values: Any) -> None:
+    """The flags by which several processes make one run."""
+    from absl import flags
+
+    boolean(values, "distributed")
+    string(values, PROCESSES[0])
+    for name in PROCESSES[1:]:
+        flags.DEFINE_integer(name, None, "", lower_bound=0, flag_values=values)
+
+
+def connect(values: Any, command: str) -> None:
+    """Join the run's other processes if the flags of `processes` say that there are some."""
+    given = [values[name].value if values[name].present else None for name in PROCESSES]
+    missing = [name for name, value in zip(PROCESSES, given, strict=True) if value is None]
+    if not values["distributed"].value:
+        if len(missing) == len(PROCESSES):
+            return
+        if missing:
+            raise UserError(
+                f"{command} got some of --{', --'.join(PROCESSES)} but no --{missing[0]}: give all "
+                "three, or --distributed where Slurm, Open MPI or Kubernetes starts the processes"
+            )
+    from jaxseg import hosts
+
+    hosts.connect(*given)
+
+
 def parse(values: Any, command: str, argv: Sequence[str]) -> list[str]:
     from jaxseg.config import parse_flags
 

@@ -1,6 +1,8 @@
 """`jaxseg train`, `evaluate` and `predict`."""
 
-from collections.abc import Sequence
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,22 @@ from jaxseg.cli import flags
 from jaxseg.cli.data import split_of
 
 
+@contextlib.contextmanager
+def _stopped_before_training() -> Iterator[None]:
+    """SIGTERM ends the program as it does during training, which listens to it itself."""
+
+    def stop(number: int, frame: Any) -> None:
+        print("stopped; the same command continues")
+        raise SystemExit(0)
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+@_stopped_before_training()
 def train(argv: Sequence[str]) -> None:
     """Train a model, evaluating when due, and continue by itself from the last checkpoint.
 
@@ -18,6 +36,9 @@ def train(argv: Sequence[str]) -> None:
       --workdir DIR            where everything goes: config.json, metrics.jsonl, tensorboard/,
                                checkpoints/, eval/, predictions/
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
+      --distributed            several processes make one run: Slurm, Open MPI or Kubernetes says
+                               which; or each gets --coordinator_address=HOST:PORT (of the first),
+                               --num_processes=N and --process_id=0..N-1
       --allow_config_change    continue a run although its config differs
       --profile                write a trace of a few steps to DIR/profile, for TensorBoard or
                                Perfetto; config.profile says which
@@ -29,6 +50,7 @@ def train(argv: Sequence[str]) -> None:
     values = flags.define(config=True)
     flags.string(values, "workdir", "data_dir")
     flags.boolean(values, "allow_config_change", "print_config", "profile")
+    flags.processes(values)
     config = flags.parse_config(values, "train", argv)
     if values["print_config"].value:
         print(config)
@@ -37,6 +59,7 @@ def train(argv: Sequence[str]) -> None:
     if values["data_dir"].value:
         config.dataset.data_dir = values["data_dir"].value
     flags.set_up()
+    flags.connect(values, "train")
     from jaxseg.train import train_and_evaluate
 
     train_and_evaluate(
@@ -56,6 +79,7 @@ def evaluate(argv: Sequence[str]) -> None:
       --split SPLIT            val (default), train, or any TFDS split such as test
       --step STEP              best (by validation mIoU, the default), latest or a number
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
+      --distributed            several processes share the work, as in `jaxseg train`
       --config.KEY=VALUE       evaluate with another value than the run's; eval/SPLIT.json says so
 
     Example:
@@ -63,13 +87,16 @@ def evaluate(argv: Sequence[str]) -> None:
     """
     values = flags.define()
     flags.string(values, "workdir", "data_dir", split="val", step="best")
+    flags.processes(values)
     argv, changes = flags.split_overrides(argv)
     flags.no_rest("evaluate", flags.parse(values, "evaluate", argv))
     workdir = Path(flags.required(values, "evaluate", "workdir"))
-    run, config, state, _ = _open_run(workdir, values["step"].value, "evaluate", changes)
+    config = _config(workdir, "evaluate", changes)
+    flags.connect(values, "evaluate")
+    run, state, _ = _open_run(workdir, values["step"].value, config, on_all_devices=True)
     if values["data_dir"].value:
         config.dataset.data_dir = values["data_dir"].value
-    from jaxseg import data
+    from jaxseg import data, hosts
     from jaxseg.evaluators import miou
     from jaxseg.metrics import table
 
@@ -78,6 +105,8 @@ def evaluate(argv: Sequence[str]) -> None:
     source = data.load(config.dataset, split_of(config, split))
     result = miou.evaluate(run, config, state, source)
     step = int(state.step)
+    if not hosts.is_first():
+        return
     path = miou.write_scores({**result, "changes": changes}, split, step, workdir)
     print(f"{workdir}, step {step}, {split}: {result['examples']} images")
     print(table(result))
@@ -107,18 +136,24 @@ def predict(argv: Sequence[str]) -> None:
     from jaxseg import predict as prediction
 
     files = prediction.find_images(paths, out)
-    run, config, state, classes = _open_run(workdir, values["step"].value, "predict", changes)
+    config = _config(workdir, "predict", changes)
+    run, state, classes = _open_run(workdir, values["step"].value, config)
     prediction.predict_files(run, config, state, classes, files, out)
     print(f"{len(files)} images: masks and overlays in {out}")
 
 
-def _open_run(workdir: Path, step: str, command: str, changes: Sequence[str]) -> Any:
-    """What evaluation and prediction need of a run: its steps, config, state and classes."""
+def _config(workdir: Path, command: str, changes: Sequence[str]) -> Any:
+    """The run's config with `changes`; the libraries that compute are set up."""
     from jaxseg import config as configs
 
     config = configs.override(configs.load(workdir), command, changes)
     configs.check(config)
     flags.set_up()
+    return config
+
+
+def _open_run(workdir: Path, step: str, config: Any, *, on_all_devices: bool = False) -> Any:
+    """What evaluation and prediction need of a run: its steps, state and classes."""
     import jax
 
     from jaxseg import checkpoint, experiment
@@ -128,5 +163,7 @@ def _open_run(workdir: Path, step: str, command: str, changes: Sequence[str]) ->
     number = checkpoint.find(folder, step)
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
     run = experiment.build(config, classes, announce=print)
-    state, _ = checkpoint.load(folder, number, like=jax.eval_shape(run.init_state))
-    return run, config, run.parallel.place_state(state), classes
+    sharding = run.parallel.sharding if on_all_devices else None
+    like = jax.eval_shape(run.init_state)
+    state, _ = checkpoint.load(folder, number, like, sharding=sharding)
+    return run, state, classes

@@ -148,6 +148,7 @@ class PreparedSource:
     """
 
     def __init__(self, directory: Path, split: str) -> None:
+        self._directory = directory
         builder = tfds.builder_from_directory(os.fspath(directory))
         raw = {key: tfds.decode.SkipDecoding() for key in ("image", "label")}
         try:
@@ -166,6 +167,8 @@ class PreparedSource:
 
     def __getitem__(self, index: int, /) -> Example:
         record = self._records[index]
+        if record["name"] is None:  # what array_record gives for a file that was cut short
+            raise UserError(f"{self._directory}: record {index} is damaged; prepare the data again")
         name = record["name"].decode()
         image = read_image(record["image"], name)
         return {"image": image, "label": decode_mask(record["label"], name), "name": name}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -57,6 +58,31 @@ class Batch(NamedTuple):
         return {"image": self.image, "label": self.label, "mask": self.mask, "size": self.size}
 
 
+class Skipped:
+    """Examples that could not be read and are left out: each is announced once."""
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        self._lock = threading.Lock()
+        self._indices: set[int] = set()
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def add(self, index: int, reason: str) -> None:
+        with self._lock:
+            if index not in self._indices:
+                self._indices.add(index)
+                self._announce(f"skipped: {reason}")
+
+
+class UnreadableError(UserError):
+    """An example can't be read."""
+
+
 FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
 
 
@@ -99,6 +125,7 @@ def train_batches(
     prefetch: int,
     weigh: Weigh | None = None,
     context: int = 0,
+    skipped: Skipped | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> BatchIterator:
@@ -119,6 +146,8 @@ def train_batches(
         prefetch: batches read ahead.
         weigh: gives a batch's `weight` from the augmented labels (see `borders`).
         context: pixels on every side of a crop that the model gives no logits for.
+        skipped: gets what can't be read, which the next in the epoch's order stands in for; without
+            it an example that can't be read raises an UnreadableError.
         process_index: this process, of `process_count`.
         process_count: must divide `batch_size`.
     """
@@ -138,8 +167,9 @@ def train_batches(
 
     def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
         epoch, place = divmod(position, size)
-        index = int(permutation(epoch)[place])
-        example = _read(source, index)
+        order = permutation(epoch)
+        turns = (int(order[(place + further) % size]) for further in range(size))
+        index, example = _next_readable(source, turns, skipped)
         names[slot] = example["name"]
         drawn = transforms.draw(np.random.default_rng((seed, 1, epoch, index)), augment)
         with _naming(example["name"]):
@@ -184,6 +214,7 @@ def eval_batches(
     canvas: tuple[int, int] = (0, 0),
     mean: Sequence[float | int],
     workers: int,
+    skipped: Skipped | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> BatchIterator:
@@ -191,7 +222,8 @@ def eval_batches(
 
     Images are padded at the bottom and on the right with the mean pixel and void (to what size:
     `padded_size`). Examples of one padded size share batches, in the source's order; batches left
-    incomplete come last, filled up with mask False.
+    incomplete come last, filled up with mask False. What can't be read goes to `skipped`, as in
+    `train_batches`.
 
     With several processes each gives its contiguous part of every batch, so all of them see as
     many batches of the same sizes; each has to read every example to know those sizes.
@@ -207,9 +239,11 @@ def eval_batches(
 
     def batches() -> Generator[Batch]:
         buckets: dict[tuple[int, ...], list[Example]] = {}
-        jobs = (functools.partial(_read, source, i) for i in range(len(source)))
+        jobs = (functools.partial(_read, source, i, skipped) for i in range(len(source)))
         with contextlib.closing(_read_ahead(jobs, workers, ahead=batch_size)) as examples:
             for example in examples:
+                if example is None:
+                    continue
                 height, width = example["label"].shape
                 padded = padded_size((height, width), canvas=canvas, multiple=size_multiple)
                 bucket = buckets.setdefault(padded, [])
@@ -263,9 +297,33 @@ def _read_ahead(jobs: Iterable[Callable[[], T]], workers: int, ahead: int) -> Ge
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(source: Source, index: int) -> Example:
-    with _naming(f"number {index}"):
-        return source[index]
+def _next_readable(
+    source: Source, turns: Iterable[int], skipped: Skipped | None
+) -> tuple[int, Example]:
+    """The first of `turns` that can be read, with its index."""
+    for index in turns:
+        example = _read(source, index, skipped)
+        if example is not None:
+            return index, example
+    raise UserError("no example of the split can be read: prepare the data again")
+
+
+def _read(source: Source, index: int, skipped: Skipped | None) -> Example | None:
+    """An example; None if it can't be read and goes to `skipped`."""
+    if skipped is not None and index in skipped:
+        return None
+    try:
+        with _naming(f"number {index}"):
+            return source[index]
+    except (UserError, OSError, ValueError, RuntimeError, cv2.error) as error:
+        reason = f"example {index} can't be read ({str(error).strip() or type(error).__name__})"
+        if skipped is None:
+            raise UnreadableError(
+                f"{reason}: restore it, or leave such examples out with "
+                "--config.pipeline.on_unreadable=skip"
+            ) from error
+        skipped.add(index, reason)
+        return None
 
 
 @contextlib.contextmanager

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxseg import files
+from jaxseg import files, hosts
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.experiment import Experiment
@@ -22,6 +23,7 @@ def evaluate(
     state: TrainState,
     source: Source,
     *,
+    announce: Callable[[str], None] = print,
     watch: Callable[[Iterator[pipeline.Batch]], Iterator[pipeline.Batch]] = iter,
 ) -> dict[str, Any]:
     """Scores of `state` over all of `source`, each example once on any number of devices.
@@ -33,15 +35,18 @@ def evaluate(
         (not by unpadded models, see `tiles`).
       state: what to evaluate; its averages if it keeps them.
       source: labelled examples.
+      announce: is told of each example that `config.pipeline.on_unreadable` skips.
       watch: sees the batches go by; training ends an evaluation here when it is asked to stop.
 
     Returns:
-      What `metrics.scores` reads off the matrix, and "examples", the number that counted.
+      What `metrics.scores` reads off the matrix; "examples", the number that counted; "skipped",
+      of those that could not be read.
     """
     names = source.classes.names
     total = np.zeros((len(names), len(names)), np.int64)
     examples, pending = 0, []
     devices = run.parallel.num_devices
+    skipped = pipeline.Skipped(announce)
     batches = pipeline.eval_batches(
         source,
         batch_size=-(-config.eval.batch_size // devices) * devices,  # an even share each
@@ -49,6 +54,9 @@ def evaluate(
         canvas=tuple(config.eval.canvas),
         mean=config.dataset.mean,
         workers=config.pipeline.workers,
+        skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
     with batches:
         for batch in watch(batches):
@@ -58,7 +66,8 @@ def evaluate(
             if len(pending) > 1:  # one behind, so that the device never waits for the host
                 total += np.asarray(pending.pop(0))
     total += sum(np.asarray(matrix) for matrix in pending)
-    return {**scores(total, names), "examples": examples}
+    counts = {"examples": hosts.add_up(examples), "skipped": len(skipped)}
+    return {**scores(total, names), **counts}
 
 
 def write_scores(scores: dict[str, Any], split: str, step: int, workdir: Path) -> Path:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from jaxseg.data.pipeline import eval_batches, train_batches
+from jaxseg.data.pipeline import Skipped, UnreadableError, eval_batches, train_batches
 from jaxseg.data.source import Cached
 from jaxseg.errors import UserError
 
@@ -151,6 +151,54 @@ def test_errors_of_workers_reach_the_consumer_with_the_example(kind, said, batch
     with pytest.raises(Exception) as caught:  # noqa: PT011
         take(batches(kind(array_source(SIZES))), 2)
     assert said in "".join(caught.value.__notes__)
+
+
+class Damaged(SlowAtTimes):
+    def __getitem__(self, index):
+        if index in (2, 5):
+            raise OSError(f"shard of {index} is gone")
+        return self.source[index]
+
+
+class AllDamaged(SlowAtTimes):
+    def __getitem__(self, index):
+        raise UserError(f"{index}: truncated")
+
+
+EVAL = {"batch_size": 4, "size_multiple": 8, "mean": MEAN, "workers": 2}
+
+
+def test_an_example_that_cannot_be_read_stops_with_its_name_and_the_way_out(batches, array_source):
+    source = Damaged(array_source(SIZES))
+    said = r"example [25] can't be read \(shard of [25] is gone\): .*on_unreadable=skip"
+    with pytest.raises(UnreadableError, match=said):
+        take(batches(source), 2)
+    with pytest.raises(UnreadableError, match="example 2 "):
+        list(eval_batches(source, **EVAL))
+
+
+def test_examples_that_cannot_be_read_are_left_out_and_counted_on_request(batches, array_source):
+    source, said = Damaged(array_source(SIZES)), []
+    skipped = Skipped(said.append)
+    seen = take(batches(source, skipped=skipped), 14)  # eight epochs of seven
+    assert Counter(name for batch in seen for name in batch.names).keys() == {
+        f"example{i}" for i in range(7) if i not in (2, 5)
+    }
+    assert len(skipped) == 2
+    assert sorted(said) == [
+        f"skipped: example {i} can't be read (shard of {i} is gone)" for i in (2, 5)
+    ]
+    again = take(batches(source, skipped=Skipped(said.append), workers=5, start=3), 11)
+    assert_equal(again, seen[3:])
+    skipped = Skipped(said.append)
+    counted = [n for b in eval_batches(source, skipped=skipped, **EVAL) for n in np.array(b.names)]
+    assert sorted(filter(None, counted)) == [f"example{i}" for i in (0, 1, 3, 4, 6)]
+    assert len(skipped) == 2
+
+
+def test_a_split_of_damage_alone_ends(batches, array_source):
+    with pytest.raises(UserError, match="no example of the split can be read"):
+        take(batches(AllDamaged(array_source(SIZES)), skipped=Skipped(print)), 1)
 
 
 def test_closing_ends_the_threads(batches, array_source):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import data
-from jaxseg.data import preparation
+from jaxseg.data import pipeline, preparation
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -61,6 +61,27 @@ def test_prepare_and_load_give_back_every_file(folder, tmp_path, make_dataset):
             files = [folder / split / kind / f"{e['name']}.png" for kind in ("images", "masks")]
             np.testing.assert_array_equal(e["image"], stored_pixels(files[0]))
             np.testing.assert_array_equal(e["label"], stored_pixels(files[1]))
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut short", "overwritten"])
+def test_a_damaged_record_file_is_named_when_it_is_read(
+    harm, folder, tmp_path, make_dataset, make_augment
+):
+    out = tmp_path / "prepared"
+    made = data.prepare("folder", folder, out)
+    (path,) = out.rglob("folder-train.array_record*")
+    dataset = make_dataset(data_dir=str(out), builder_config=made.builder_config)
+    source = data.load(dataset, "train")  # opens the file when the first example is asked for
+    if harm == "gone":
+        path.unlink()
+    else:
+        whole = path.read_bytes()
+        half = len(whole) // 2
+        path.write_bytes(whole[:half] + bytes(len(whole) - half) * (harm == "overwritten"))
+    options = {"start": 0, "batch_size": 5, "seed": 0, "augment": make_augment(), "workers": 1}
+    batches = pipeline.train_batches(source, mean=(0, 0, 0), prefetch=1, **options)
+    with batches, pytest.raises(pipeline.UnreadableError, match=r"example \d can't be read \("):
+        next(batches)
 
 
 def test_slices_are_disjoint_and_complete(folder, tmp_path, make_dataset):

@@ -1,0 +1,33 @@
+"""The campaign of kills finds differences, and none where there are none."""
+
+import json
+import shutil
+
+import pytest
+
+from experiments import faults
+from jaxseg.errors import UserError
+
+
+@pytest.mark.slow
+def test_a_campaign(tmp_path, capsys):
+    assert faults.main(["--kills=6", "--seed=1", f"--workdir={tmp_path}"]) == 0
+    said = capsys.readouterr().out
+    assert "kills 6, resumes 6, mismatches 0" in said
+    # and what it would say of a run that went wrong
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(tmp_path / "run-0", spoilt)
+    rows = [json.dumps(row) for row in faults.log(spoilt)]
+    (spoilt / "metrics.jsonl").write_text("\n".join([*rows, rows[-1], ""]))
+    scores = json.loads((spoilt / "eval/val.json").read_text())
+    (spoilt / "eval/val.json").write_text(json.dumps({**scores, "miou": 0.5}))
+    shutil.rmtree(spoilt / f"checkpoints/{faults.STEPS}")
+    assert faults.differences(spoilt, tmp_path / "undisturbed") == [
+        "step differs", "params differs", "batch_stats differs", "opt_state differs",
+        "ema differs", "the log differs", "the scores differ",
+    ]  # fmt: skip
+
+
+def test_wrong_numbers():
+    with pytest.raises(UserError, match="--kills=many --seed=0, expected whole numbers"):
+        faults.main(["--kills=many"])
