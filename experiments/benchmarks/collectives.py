@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
     counts = _device_counts(command, values["devices"].value)
     flags.quiet()
     rows = []
-    for way in WAYS:
+    for way in WAYS[:1] if config.fsdp else WAYS:
         for count in counts:
             print(f"{way}, {count} devices ...", file=sys.stderr, flush=True)
             rows.append(_row(way, count, *in_process(config.to_dict(), way, count)))
@@ -138,6 +138,9 @@ def _measure_on(
 def measure(config: dict[str, Any], way: str) -> tuple[list[Collective], set[str], int]:
     """Compile the training step for all devices and one image each; nothing is computed.
 
+    With gradient accumulation it is one image in each part; what a loop over parts exchanges at
+    every turn counts once.
+
     Returns:
       its collectives; the paths of its batch norms; the bytes of its parameters.
     """
@@ -151,9 +154,12 @@ def measure(config: dict[str, Any], way: str) -> tuple[list[Collective], set[str
     settings = configs.locked({**config, "parallel": way})
     classes = Classes(tuple(f"class_{i}" for i in range(21)), voc_palette(21))  # VOC's number
     run = experiment.build(settings, classes, announce=lambda _: None)
-    state = jax.eval_shape(run.init_state)
-    devices = run.parallel.num_devices
-    share = (devices,) if way == "jit" else (devices, 1)
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=run.parallel.sharding(x)),
+        jax.eval_shape(run.init_state),
+    )
+    devices, parts = run.parallel.num_devices, settings.grad_accum_steps
+    share = (devices * parts,) if way == "jit" else (devices, parts)
     size = (*share, *settings.augment.crop_size)
     batch = {
         "image": jax.ShapeDtypeStruct((*size, 3), jnp.uint8),
