@@ -58,6 +58,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def tell(text: str) -> None:
+    """What matters to a person and only this process knows."""
+    print(f"process {jax.process_index()}: {text}", file=sys.stderr, flush=True)
+
+
 def wait(reason: str) -> None:
     """Until all processes are here."""
     if jax.process_count() > 1:

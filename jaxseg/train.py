@@ -110,13 +110,14 @@ def _train(
 
     def evaluate_state() -> dict[str, Any]:
         watch = functools.partial(_until, stop)
-        return miou.evaluate(run, config, state, val_source, announce=progress.say, watch=watch)
+        return miou.evaluate(run, config, state, val_source, announce=tell, watch=watch)
 
     # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
     # numbers of a step are read while the next one runs, so that the device never waits.
     scores: dict[str, Any] | None = None
     finished = False
-    skipped = pipeline.Skipped(progress.say)
+    tell = progress.say if first else hosts.tell
+    skipped = pipeline.Skipped(tell)
     batches = pipeline.train_batches(
         train_source,
         start=start,
@@ -172,8 +173,8 @@ def _train(
             scores = evaluate_state()
         except _StoppedError:
             finished = False
-    if skipped:
-        print(f"{len(skipped)} training examples could not be read and were skipped, see above")
+    if missed := hosts.add_up(len(skipped)):
+        print(f"{missed} training examples could not be read and were skipped, see above")
     if not (finished and scores):
         saved = f"saved in {workdir}" if step else "before the first"
         print(f"stopped at step {step}, {saved}; the same command continues from there")

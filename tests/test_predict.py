@@ -66,6 +66,9 @@ class Images:
     def __len__(self):
         return len(self.images)
 
+    def size(self, index: int, /) -> tuple[int, int]:
+        return self.images[index].shape[:2]
+
     def __getitem__(self, index: int, /) -> Example:
         image = self.images[index]
         return {"image": image, "label": np.zeros(image.shape[:2], np.int32), "name": str(index)}

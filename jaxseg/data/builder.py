@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from jaxseg.data.images import decode_mask, encode_mask, present, read_image, read_mask
+from jaxseg.data.images import decode_mask, encode_mask, mask_size, present, read_image, read_mask
 from jaxseg.data.layout import Pair, find_pairs
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
@@ -165,10 +165,18 @@ class PreparedSource:
     def __len__(self) -> int:
         return len(self._records)
 
+    def size(self, index: int, /) -> tuple[int, int]:
+        record = self._record(index)
+        return mask_size(record["label"], record["name"].decode())
+
     def __getitem__(self, index: int, /) -> Example:
-        record = self._records[index]
-        if record["name"] is None:  # what array_record gives for a file that was cut short
-            raise UserError(f"{self._directory}: record {index} is damaged; prepare the data again")
+        record = self._record(index)
         name = record["name"].decode()
         image = read_image(record["image"], name)
         return {"image": image, "label": decode_mask(record["label"], name), "name": name}
+
+    def _record(self, index: int) -> dict[str, Any]:
+        record = self._records[index]
+        if record["name"] is None:  # what array_record gives for a file that was cut short
+            raise UserError(f"{self._directory}: record {index} is damaged; prepare the data again")
+        return record

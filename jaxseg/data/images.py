@@ -103,6 +103,12 @@ def decode_mask(data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
     return label.astype(np.int32)
 
 
+def mask_size(data: bytes, name: str) -> tuple[int, int]:
+    """Height and width of what `encode_mask` wrote, from its header."""
+    width, height = _open(data, name).size
+    return height, width
+
+
 def present(label: Int32[np.ndarray, "h w"]) -> list[int]:
     """The values in a mask, ascending; none may be negative."""
     # np.unique would sort all pixels first

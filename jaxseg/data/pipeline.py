@@ -225,8 +225,8 @@ def eval_batches(
     incomplete come last, filled up with mask False. What can't be read goes to `skipped`, as in
     `train_batches`.
 
-    With several processes each gives its contiguous part of every batch, so all of them see as
-    many batches of the same sizes; each has to read every example to know those sizes.
+    With several processes each gives its contiguous part of every batch, and reads that alone:
+    all of them know all sizes, so they agree on the batches.
     """
     _check_counts(len(source), batch_size, workers, process_count)
     if size_multiple < 1:
@@ -237,23 +237,34 @@ def eval_batches(
     mine = slice(process_index * local, (process_index + 1) * local)
     pixel, void = mean_pixel(mean), source.classes.void
 
+    def plan() -> Iterator[tuple[tuple[int, int], list[int]]]:
+        """Each batch's padded size and this process's examples in it."""
+        buckets: dict[tuple[int, int], list[int]] = {}
+        # every process misses the same sizes, and the first one counts them
+        missed = Skipped(lambda _: None) if skipped is not None and process_index else skipped
+        for index in range(len(source)):
+            size = _readable(source.size, index, missed)
+            if size is None:
+                continue
+            padded = padded_size(size, canvas=canvas, multiple=size_multiple)
+            bucket = buckets.setdefault(padded, [])
+            bucket.append(index)
+            if len(bucket) == batch_size:
+                yield padded, bucket[mine]
+                bucket.clear()
+        yield from ((padded, bucket[mine]) for padded, bucket in buckets.items() if bucket)
+
     def batches() -> Generator[Batch]:
-        buckets: dict[tuple[int, ...], list[Example]] = {}
-        jobs = (functools.partial(_read, source, i, skipped) for i in range(len(source)))
-        with contextlib.closing(_read_ahead(jobs, workers, ahead=batch_size)) as examples:
-            for example in examples:
-                if example is None:
-                    continue
-                height, width = example["label"].shape
-                padded = padded_size((height, width), canvas=canvas, multiple=size_multiple)
-                bucket = buckets.setdefault(padded, [])
-                bucket.append(example)
-                if len(bucket) == batch_size:
-                    yield _padded_batch(bucket[mine], padded, local, pixel, void)
-                    bucket.clear()
-        for padded, bucket in buckets.items():
-            if bucket:
-                yield _padded_batch(bucket[mine], padded, local, pixel, void)
+        planned, ahead = itertools.tee(plan())
+        jobs = (
+            functools.partial(_readable, source.__getitem__, index, skipped)
+            for _, indices in ahead
+            for index in indices
+        )
+        with contextlib.closing(_read_ahead(jobs, workers, ahead=local)) as examples:
+            for padded, indices in planned:
+                read = [next(examples) for _ in indices]
+                yield _padded_batch(list(filter(None, read)), padded, local, pixel, void)
 
     return BatchIterator(batches())
 
@@ -302,19 +313,19 @@ def _next_readable(
 ) -> tuple[int, Example]:
     """The first of `turns` that can be read, with its index."""
     for index in turns:
-        example = _read(source, index, skipped)
+        example = _readable(source.__getitem__, index, skipped)
         if example is not None:
             return index, example
     raise UserError("no example of the split can be read: prepare the data again")
 
 
-def _read(source: Source, index: int, skipped: Skipped | None) -> Example | None:
-    """An example; None if it can't be read and goes to `skipped`."""
+def _readable(read: Callable[[int], T], index: int, skipped: Skipped | None) -> T | None:
+    """What is read of an example; None if it can't be and goes to `skipped`."""
     if skipped is not None and index in skipped:
         return None
     try:
         with _naming(f"number {index}"):
-            return source[index]
+            return read(index)
     except (UserError, OSError, ValueError, RuntimeError, cv2.error) as error:
         reason = f"example {index} can't be read ({str(error).strip() or type(error).__name__})"
         if skipped is None:

@@ -59,6 +59,9 @@ class Shapes:
     def __len__(self) -> int:
         return self._count
 
+    def size(self, index: int, /) -> tuple[int, int]:
+        return self._size
+
     def __getitem__(self, index: int, /) -> Example:
         if not 0 <= index < self._count:
             raise IndexError(f"example {index} of {self._count}")

@@ -80,6 +80,10 @@ class Source(Protocol):
 
     def __getitem__(self, index: int, /) -> Example: ...
 
+    def size(self, index: int, /) -> tuple[int, int]:
+        """Height and width of an example, known without decoding it."""
+        ...
+
 
 class Cached:
     """A source whose decoded examples stay in memory once read.
@@ -94,6 +98,9 @@ class Cached:
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def size(self, index: int, /) -> tuple[int, int]:
+        return self._source.size(index)
 
     def __getitem__(self, index: int, /) -> Example:
         # two threads may both decode the same example: wasteful once, never wrong

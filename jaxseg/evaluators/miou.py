@@ -66,7 +66,7 @@ def evaluate(
             if len(pending) > 1:  # one behind, so that the device never waits for the host
                 total += np.asarray(pending.pop(0))
     total += sum(np.asarray(matrix) for matrix in pending)
-    counts = {"examples": hosts.add_up(examples), "skipped": len(skipped)}
+    counts = {"examples": hosts.add_up(examples), "skipped": hosts.add_up(len(skipped))}
     return {**scores(total, names), **counts}
 
 

@@ -30,6 +30,9 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    def size(self, index: int, /) -> tuple[int, int]:
+        return self.sizes[index]
+
     def __getitem__(self, index: int, /) -> Example:
         rng = np.random.default_rng(index)
         label = rng.integers(0, len(self.classes), self.sizes[index], np.int32)

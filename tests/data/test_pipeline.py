@@ -53,6 +53,9 @@ class SlowAtTimes:
     def __len__(self):
         return len(self.source)
 
+    def size(self, index):
+        return self.source.size(index)
+
     def __getitem__(self, index):
         time.sleep(0.004 * (index % 2 == 0))
         return self.source[index]
@@ -287,6 +290,46 @@ def test_the_processes_of_an_evaluation_agree_on_shapes_and_share_the_examples(a
     assert [b.image.shape for b in shares[0]] == [b.image.shape for b in shares[1]]
     names = [n for share in shares for b in share for n in np.array(b.names)[b.mask]]
     assert sorted(names) == sorted(f"example{i}" for i in range(len(SIZES)))
+
+
+@pytest.mark.parametrize("where", ["size", "__getitem__"])
+def test_the_processes_of_an_evaluation_leave_out_what_cannot_be_read(where, array_source):
+    class Spoilt(SlowAtTimes):
+        def size(self, index):
+            return self.read("size", index)
+
+        def __getitem__(self, index):
+            return self.read("__getitem__", index)
+
+        def read(self, what, index):
+            if what == where and index == 4:
+                raise OSError("gone")
+            return getattr(self.source, what)(index)
+
+    source, said = Spoilt(array_source(SIZES)), []
+    skipped = [Skipped(said.append) for _ in range(2)]
+    shares = [
+        list(eval_batches(source, process_index=i, process_count=2, skipped=skipped[i], **EVAL))
+        for i in range(2)
+    ]
+    assert [b.image.shape for b in shares[0]] == [b.image.shape for b in shares[1]]
+    names = [n for share in shares for b in share for n in np.array(b.names)[b.mask]]
+    assert sorted(names) == sorted(f"example{i}" for i in range(len(SIZES)) if i != 4)
+    assert sum(map(len, skipped)) == 1
+    assert said == ["skipped: example 4 can't be read (gone)"]
+
+
+def test_a_process_reads_its_share_of_an_evaluation_alone(array_source):
+    read = []
+
+    class Counting(SlowAtTimes):
+        def __getitem__(self, index):
+            read.append(index)
+            return self.source[index]
+
+    for i in range(2):
+        list(eval_batches(Counting(array_source(SIZES)), process_index=i, process_count=2, **EVAL))
+    assert sorted(read) == list(range(len(SIZES)))
 
 
 def test_cached_examples_are_read_once_and_cannot_be_changed(array_source):

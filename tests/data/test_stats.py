@@ -14,6 +14,9 @@ class Two:
     def __len__(self):
         return 2
 
+    def size(self, index: int, /) -> tuple[int, int]:
+        return 2, 2
+
     def __getitem__(self, index: int, /) -> Example:
         return {"image": self.images[index], "label": self.labels[index], "name": str(index)}
 
