@@ -159,7 +159,7 @@ def _is_logged(workdir: Path, step: int) -> bool:
 
 
 def _is_saving(folder: Path, step: int) -> bool:
-    """Whether a checkpoint from `step` on is on its way to the disk, or is not sealed yet."""
+    """Whether a checkpoint from `step` on is on its way to the disk."""
     if not folder.is_dir():
         return False
     names = [path.name.split(".")[0] for path in folder.iterdir() if "tmp" in path.name]

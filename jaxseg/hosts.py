@@ -69,11 +69,6 @@ def wait(reason: str) -> None:
         multihost_utils.sync_global_devices(reason)
 
 
-def of_first(number: int) -> int:
-    """The first process's `number`."""
-    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-
-
 def add_up(number: int) -> int:
     """The sum of all processes' `number`."""
     if jax.process_count() == 1:

@@ -254,6 +254,29 @@ def test_batches_come_from_the_pipeline_as_the_step_wants_them(tiny_config, monk
     assert placed["image"].addressable_shards[0].data.shape == (1, 32, 32, 3)
 
 
+def test_deterministic_asks_the_compiler_of_a_gpu_for_fixed_sums(tiny_config, monkeypatch):
+    asked = []
+
+    class Lowered:
+        def compile(self, compiler_options):
+            asked.append(compiler_options)
+            # the option is a word that XLA knows: it refuses others
+            jax.jit(jnp.sin).lower(1.0).compile(compiler_options=compiler_options)
+            return lambda *_: None
+
+    def step(deterministic):
+        tiny_config.deterministic = deterministic
+        run, _ = build(tiny_config, "one device", monkeypatch)
+        monkeypatch.setattr(run.train_step, "lower", lambda *_: Lowered())
+        run.train_step(None, {"image": np.zeros((1, 2, 2, 3))})
+        return asked.pop()
+
+    assert step(deterministic=True) == {}
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert step(deterministic=False) == {}
+    assert step(deterministic=True) == {"xla_gpu_deterministic_ops": True}
+
+
 def test_wrong_choices_are_refused(tiny_config):
     with pytest.raises(UserError, match="known: jit, pmap"):
         parallel.create("pjit")
