@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,6 +133,19 @@ def test_processes_train_and_evaluate_as_one(alone, tmp_path, processes, devices
     assert not any(said[1:])  # the first speaks for all
     assert_same_run(tmp_path, alone)
     assert len(list((tmp_path / "predictions").glob("*.png"))) == 1
+
+
+def test_processes_evaluate_a_run_as_training_did(alone, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(alone, workdir)
+    before = json.loads((workdir / "eval/val.json").read_text())
+    (workdir / "eval/val.json").unlink()
+    words = [sys.executable, "-m", "jaxseg.cli", "evaluate", "--workdir", str(workdir),
+             "--step", "latest"]  # fmt: skip
+    with together(words, 2, 1) as started:
+        said = finish(started)
+    assert "step 20, val: 7 images" in said[0]
+    assert json.loads((workdir / "eval/val.json").read_text()) == {**before, "changes": []}
 
 
 @pytest.mark.slow
