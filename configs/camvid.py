@@ -25,11 +25,11 @@ steps of 8 on 2 CPU cores, 10 and 7 minutes: val mIoU after 80, 160 and 240 step
 
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxseg import defaults
 
 
 def get_config(arg: str = "unet") -> ConfigDict:
-    config = common.get_config(arg)
+    config = defaults.get_config(arg)
     config.total_steps = 10_000  # 218 epochs
     config.batch_size = 8
 

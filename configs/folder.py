@@ -10,11 +10,11 @@ Command: jaxseg train --config configs/folder.py:unet --config.dataset.source=DI
 
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxseg import defaults
 
 
 def get_config(arg: str = "unet,width=32") -> ConfigDict:
-    config = common.get_config(arg)
+    config = defaults.get_config(arg)
     config.total_steps = 2000
     config.batch_size = 8
 

@@ -17,11 +17,11 @@ Command: jaxseg train --workdir runs/isbi_em_paper
 
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxseg import defaults
 
 
 def get_config(arg: str = "unet") -> ConfigDict:
-    config = common.get_config(arg)
+    config = defaults.get_config(arg)
     config.total_steps = 4000
     config.batch_size = 4
 

@@ -11,11 +11,11 @@ Command: jaxseg train --config configs/nuclei.py:unet,width=16 --workdir runs/nu
 
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxseg import defaults
 
 
 def get_config(arg: str = "unet") -> ConfigDict:
-    config = common.get_config(arg)
+    config = defaults.get_config(arg)
     config.total_steps = 2000
     config.batch_size = 8
 

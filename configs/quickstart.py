@@ -6,11 +6,11 @@ Command: jaxseg train --config configs/quickstart.py --workdir runs/quickstart
 
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxseg import defaults
 
 
 def get_config(arg: str = "unet,width=16,depth=3") -> ConfigDict:
-    config = common.get_config(arg)
+    config = defaults.get_config(arg)
     config.total_steps = 400
     config.batch_size = 16
     config.log_every = 10

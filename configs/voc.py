@@ -12,13 +12,13 @@ Command: jaxseg train --config configs/voc.py --config.init_from=WEIGHTS --workd
 
 from ml_collections import ConfigDict
 
-from configs import common
+from jaxseg import defaults
 
 MODEL = "deeplabv3plus,backbone=resnet101,multi_grid=(1,2,4),norm_momentum=0.9997"
 
 
 def get_config(arg: str = MODEL) -> ConfigDict:
-    config = common.get_config(arg)
+    config = defaults.get_config(arg)
     config.total_steps = 30_000
     config.batch_size = 16
 

@@ -27,11 +27,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import checkpoint, experiment
-from jaxseg import config as configs
+from jaxseg import checkpoint
 from jaxseg.cli import flags
+from jaxseg.config import load_config
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
+from jaxseg.program import build_program
 
 STEPS = 60
 CONFIG = "configs/quickstart.py:unet,width=4,depth=2,dropout=(0.5,)"
@@ -184,10 +185,10 @@ def differences(workdir: Path, other: Path) -> list[str]:
 
 def final_state(workdir: Path) -> Any:
     """The state of a run's newest checkpoint."""
-    config, folder = configs.load(workdir), workdir / "checkpoints"
+    config, folder = load_config(workdir), workdir / "checkpoints"
     classes = Classes.from_dict(checkpoint.load_meta(folder, "latest")["classes"])
-    run = experiment.build(config, classes, announce=lambda _: None)
-    return checkpoint.load(folder, "latest", like=jax.eval_shape(run.init_state))[0]
+    program = build_program(config, classes, announce=lambda _: None)
+    return checkpoint.load(folder, "latest", like=jax.eval_shape(program.init_state))[0]
 
 
 def log(workdir: Path) -> list[dict[str, Any]]:

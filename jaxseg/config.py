@@ -44,7 +44,7 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in argv if word not in changes], changes
 
 
-def override(config: ConfigDict, command: str, changes: Sequence[str]) -> ConfigDict:
+def override_config(config: ConfigDict, command: str, changes: Sequence[str]) -> ConfigDict:
     """`config` with the values of `--config.KEY=VALUE` words; raises UserError on unknown keys."""
     values: Any = flags.FlagValues()
     with _explained(values, command, changes):
@@ -100,9 +100,7 @@ def _check_config_file(argv: Sequence[str]) -> None:
             path = Path(match[1])
             if not path.is_file():
                 near = path.parent if path.parent.is_dir() else Path("configs")
-                known = [
-                    str(p) for p in near.glob("*.py") if p.name not in ("common.py", "__init__.py")
-                ]
+                known = [str(p) for p in near.glob("*.py") if p.name != "__init__.py"]
                 raise UserError(f"no config file {match[1]!r}; {suggest(match[1], known)}")
 
 
@@ -116,7 +114,7 @@ def _unknown_key(message: str, argv: Sequence[str]) -> str:
     return f"the config has no key {key!r}; {hint}`jaxseg train --help` says how to list them"
 
 
-def load(workdir: Path) -> ConfigDict:
+def load_config(workdir: Path) -> ConfigDict:
     """The resolved config of a run."""
     path = workdir / "config.json"
     if not path.is_file():
@@ -130,16 +128,16 @@ def load(workdir: Path) -> ConfigDict:
     if missing := sorted(defaults.keys() - _flat(values).keys()):
         raise UserError(
             f"{path} lacks {', '.join(missing)}: it is from an older jaxseg; if what was new in "
-            "these is off in this run, add them as configs/common.py has them"
+            "these is off in this run, add them as jaxseg/defaults.py has them"
         )
     return locked(values)
 
 
 def _defaults() -> dict[str, Any]:
     """Every key that a run's config has, but the model's own options."""
-    from configs import common
+    from jaxseg import defaults
 
-    flat = _flat(common.get_config("unet").to_dict())
+    flat = _flat(defaults.get_config("unet").to_dict())
     return {key: value for key, value in flat.items() if not key.startswith("model.")}
 
 
@@ -178,7 +176,7 @@ LENGTHS = {
 }
 
 
-def check(config: ConfigDict) -> None:
+def check_config(config: ConfigDict) -> None:
     """Refuse numbers that would only fail later, hours into a run."""
     flat = _flat(config.to_dict())
     for key, least in AT_LEAST.items():
@@ -193,7 +191,9 @@ def check(config: ConfigDict) -> None:
         raise UserError(f"config.ema_decay is {config.ema_decay}, expected 0 (off) up to below 1")
 
 
-def store(config: ConfigDict, workdir: Path, *, allow_change: bool, write: bool = True) -> None:
+def store_config(
+    config: ConfigDict, workdir: Path, *, allow_change: bool, write: bool = True
+) -> None:
     """Write `config.json`, or compare with the one that is there; `write` False only compares.
 
     Raises:

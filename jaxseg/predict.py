@@ -14,12 +14,12 @@ from jaxseg.data.images import read_image
 from jaxseg.data.layout import SUFFIXES
 from jaxseg.data.source import Classes, Source
 from jaxseg.errors import UserError
-from jaxseg.experiment import Experiment
+from jaxseg.program import Program
 from jaxseg.state import TrainState
 
 
 def predict(
-    run: Experiment, config: ConfigDict, state: TrainState, image: UInt8[np.ndarray, "h w 3"]
+    program: Program, config: ConfigDict, state: TrainState, image: UInt8[np.ndarray, "h w 3"]
 ) -> Int[np.ndarray, "h w"]:
     """The class of every pixel, at the image's own size."""
     height, width = image.shape[:2]
@@ -31,12 +31,12 @@ def predict(
     batch[:] = padding.mean_pixel(config.dataset.mean)
     batch[0, :height, :width] = image
     size = np.array([[height, width]], np.int32)
-    mask = run.predict_step(state.eval_variables, {"image": batch, "size": size})
+    mask = program.predict_step(state.eval_variables, {"image": batch, "size": size})
     return np.asarray(mask)[0, :height, :width]
 
 
 def draw(
-    run: Experiment, config: ConfigDict, state: TrainState, source: Source, workdir: Path
+    program: Program, config: ConfigDict, state: TrainState, source: Source, workdir: Path
 ) -> Path | None:
     """`predictions/NAME.png` of a few examples: image, truth, prediction; returns the last path."""
     path = None
@@ -44,7 +44,7 @@ def draw(
     # Spread over the split, which is often sorted by scene.
     for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
         example = source[index]
-        prediction = predict(run, config, state, example["image"])
+        prediction = predict(program, config, state, example["image"])
         row = (
             example["image"],
             drawing.overlay(example["image"], example["label"], source.classes),
@@ -57,7 +57,7 @@ def draw(
 
 
 def predict_files(
-    run: Experiment,
+    program: Program,
     config: ConfigDict,
     state: TrainState,
     classes: Classes,
@@ -75,7 +75,7 @@ def predict_files(
         raise UserError(f"can't write to --out {out}: {error.strerror}") from None
     for file in tqdm(files, unit="image", disable=None, leave=False):
         image = read_image(file, str(file))
-        mask = predict(run, config, state, image)
+        mask = predict(program, config, state, image)
         mask_path, overlay_path = outputs(file, out)
         drawing.write_index_png(mask_path, mask, classes)
         drawing.overlay(image, mask, classes).save(overlay_path)

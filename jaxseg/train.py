@@ -13,15 +13,15 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, experiment, hosts, predict, profiling, tiles
-from jaxseg import config as configs
+from jaxseg import checkpoint, data, hosts, predict, profiling, tiles
+from jaxseg.config import check_config, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Source
 from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
-from jaxseg.experiment import Experiment
 from jaxseg.metrics import table
 from jaxseg.parallel import check_batch_size
+from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
 from jaxseg.weights import initial
 from jaxseg.writers import MetricWriter, Progress, StepLog
@@ -61,7 +61,7 @@ def _train(
     config: ConfigDict, workdir: Path, stop: hosts.Stop, allow_config_change: bool, profile: bool
 ) -> dict[str, Any] | None:
     # The data, the steps, and a folder that says what is run: whatever is wrong shows here.
-    configs.check(config)
+    check_config(config)
     transforms.check(config.augment)
     data.resolve(config.dataset)
     train_source = data.load(config.dataset, config.dataset.train_split)
@@ -73,44 +73,44 @@ def _train(
         )
     classes = train_source.classes
     weigh = borders.weigher(config.loss, classes)
-    run = experiment.build(config, classes, announce=lambda text: progress.say(text))
-    check_batch_size(config.batch_size, run.parallel.num_devices, config.grad_accum_steps)
+    program = build_program(config, classes, announce=lambda text: progress.say(text))
+    check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
 
     # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
     # source of weights shows.
-    begin = functools.partial(initial.create, run, config, train_source)
+    begin = functools.partial(initial.create, program, config, train_source)
     saved = checkpoint.steps(workdir / "checkpoints")
     if profile:
         profiling.steps_of(config, start=max(saved, default=0))
     fresh = None if saved else begin()
     first = hosts.is_first()
-    configs.store(config, workdir, allow_change=allow_config_change, write=first)
+    store_config(config, workdir, allow_change=allow_config_change, write=first)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )
     start, evaluated = 0, False
     if (last := checkpoints.latest_step()) is None:
-        state = run.parallel.place_state(fresh or begin())
+        state = program.parallel.place_state(fresh or begin())
     else:
-        like = jax.eval_shape(run.init_state)
+        like = jax.eval_shape(program.init_state)
         state, meta = checkpoint.load(
-            workdir / "checkpoints", last, like, sharding=run.parallel.sharding
+            workdir / "checkpoints", last, like, sharding=program.parallel.sharding
         )
         start, evaluated = int(meta["step"]), bool(meta["evaluated"])
         if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
-            whole = run.parallel.whole(state)
-            state = initial.measure_norms(run, config, whole, train_source)
-            state = run.parallel.place_state(state)
+            whole = program.parallel.whole(state)
+            state = initial.measure_norms(program, config, whole, train_source)
+            state = program.parallel.place_state(state)
     del fresh  # training would keep it all the while
     progress = Progress(
         start=start, total=config.total_steps, batch_size=config.batch_size, silent=not first
     )
     writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated, silent=not first)
-    progress.say(_opening(config, state, run, train_source, val_source, start, workdir))
+    progress.say(_opening(config, state, program, train_source, val_source, start, workdir))
 
     def evaluate_state() -> dict[str, Any]:
         watch = functools.partial(_until, stop)
-        return miou.evaluate(run, config, state, val_source, announce=tell, watch=watch)
+        return miou.evaluate(program, config, state, val_source, announce=tell, watch=watch)
 
     # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
     # numbers of a step are read while the next one runs, so that the device never waits.
@@ -128,7 +128,7 @@ def _train(
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
         weigh=weigh,
-        context=tiles.context(run.model),
+        context=tiles.context(program.model),
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -138,7 +138,7 @@ def _train(
     with contextlib.ExitStack() as closing:
         for thing in (trace, progress, writer, checkpoints, batches):
             closing.callback(thing.close)
-        log = StepLog(config.log_every, run.schedule, run.train_step, writer, progress)
+        log = StepLog(config.log_every, program.schedule, program.train_step, writer, progress)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
             meta = {"step": step, "config": config.to_dict(), "classes": classes.to_dict()}
@@ -162,8 +162,8 @@ def _train(
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
                 with jax.profiler.TraceAnnotation("wait for data"):
                     batch = next(batches)
-                arrays = run.parallel.place(batch.for_training())
-                state, numbers = run.train_step(state, arrays)
+                arrays = program.parallel.place(batch.for_training())
+                state, numbers = program.train_step(state, arrays)
             trace.end(step + 1, state)
             evaluated = False
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
@@ -179,9 +179,9 @@ def _train(
         saved = f"saved in {workdir}" if step else "before the first"
         print(f"stopped at step {step}, {saved}; the same command continues from there")
         return None
-    state = run.parallel.whole(state)
+    state = program.parallel.whole(state)
     if first:
-        _finish(config, run, state, val_source, scores, workdir)
+        _finish(config, program, state, val_source, scores, workdir)
     return scores
 
 
@@ -211,7 +211,7 @@ def _report(
 
 def _finish(
     config: ConfigDict,
-    run: Experiment,
+    program: Program,
     state: TrainState,
     source: Source,
     scores: dict[str, Any],
@@ -220,7 +220,7 @@ def _finish(
     """The last words: a table, pictures, and what to do next."""
     print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
     print(table(scores))
-    pictures = predict.draw(run, config, state, source, workdir)
+    pictures = predict.draw(program, config, state, source, workdir)
     print(f"\npictures:  {pictures}" if pictures else "")
     beside = os.path.relpath(Path(sys.executable).parent / "jaxseg")
     jaxseg = "jaxseg" if shutil.which("jaxseg") else beside
@@ -231,14 +231,14 @@ def _finish(
 def _opening(
     config: ConfigDict,
     state: TrainState,
-    run: Experiment,
+    program: Program,
     train_source: Source,
     val_source: Source,
     start: int,
     workdir: Path,
 ) -> str:
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    devices = f"{run.parallel.num_devices} {jax.devices()[0].device_kind} by {config.parallel}"
+    devices = f"{program.parallel.num_devices} {jax.devices()[0].device_kind} by {config.parallel}"
     if (processes := jax.process_count()) > 1:
         devices += f" in {processes} processes"
     begin = f"continuing at step {start}" if start else "beginning"

@@ -6,22 +6,17 @@ from typing import Any
 import pytest
 from absl import flags
 
-from configs import common
-from jaxseg import config as configs
 from jaxseg import models
+from jaxseg.config import check_config, define_flag, load_config, parse_flags, store_config
 from jaxseg.errors import UserError
 
-FILES = [
-    p.stem
-    for p in Path(common.__file__).parent.glob("*.py")
-    if p.stem not in ("common", "__init__")
-]
+FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 
 
 def parse(*argv) -> Any:
     values = flags.FlagValues()
-    configs.define_flag(values)
-    configs.parse_flags(values, "train", argv)
+    define_flag(values)
+    parse_flags(values, "train", argv)
     return values["config"].value
 
 
@@ -58,17 +53,17 @@ def test_the_argument_sets_the_models_own_options():
 
 def test_a_run_keeps_tuples_and_names_what_an_older_one_lacks(tmp_path):
     config = parse("--config=configs/camvid.py:fcn")
-    configs.store(config, tmp_path, allow_change=False)
-    assert configs.load(tmp_path).to_dict() == config.to_dict()
+    store_config(config, tmp_path, allow_change=False)
+    assert load_config(tmp_path).to_dict() == config.to_dict()
     path = tmp_path / "config.json"
     values = json.loads(path.read_text())
     del values["profile"], values["num_predictions"]  # which change no number
     path.write_text(json.dumps(values))
-    assert configs.load(tmp_path).to_dict() == config.to_dict()
+    assert load_config(tmp_path).to_dict() == config.to_dict()
     del values["eval"]["canvas"], values["init_from"]
     path.write_text(json.dumps(values))
     with pytest.raises(UserError, match=r"config.json lacks eval.canvas, init_from: it is from"):
-        configs.load(tmp_path)
+        load_config(tmp_path)
 
 
 def test_overrides_reach_nested_keys_in_any_order():
@@ -106,21 +101,21 @@ def test_mistakes_are_one_line_that_names_the_fix(argv, message):
 
 def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
     workdir = tmp_path / "run"
-    configs.store(tiny_config, workdir, allow_change=False)
-    configs.store(configs.load(workdir), workdir, allow_change=False)  # its own config is no change
+    store_config(tiny_config, workdir, allow_change=False)
+    store_config(load_config(workdir), workdir, allow_change=False)  # its own config is no change
     tiny_config.optimizer.momentum = 0.25
     tiny_config.pipeline.workers = 7  # changes no number, so it may differ
     with pytest.raises(UserError, match=r"optimizer.momentum: 0.9 -> 0.25\)") as error:
-        configs.store(tiny_config, workdir, allow_change=False)
+        store_config(tiny_config, workdir, allow_change=False)
     assert "workers" not in str(error.value)
-    configs.store(tiny_config, workdir, allow_change=True)
-    assert configs.load(workdir).optimizer.momentum == 0.25
+    store_config(tiny_config, workdir, allow_change=True)
+    assert load_config(workdir).optimizer.momentum == 0.25
 
 
 def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"can't write to --workdir .*file/run: Not a directory"):
-        configs.store(tiny_config, tmp_path / "file" / "run", allow_change=False)
+        store_config(tiny_config, tmp_path / "file" / "run", allow_change=False)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +128,11 @@ def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
     ],
 )  # fmt: skip
 def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):
-    configs.check(tiny_config)
+    check_config(tiny_config)
     part, _, name = key.rpartition(".")
     (tiny_config[part] if part else tiny_config)[name] = value
     with pytest.raises(UserError, match=rf"config\.{key} is .*expected"):
-        configs.check(tiny_config)
+        check_config(tiny_config)
 
 
 def test_a_boolean_flag_does_not_swallow_the_next():

@@ -11,10 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg import data, experiment, losses, parallel, state, steps
+from jaxseg import data, parallel, state, steps
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
+from jaxseg.losses.cross_entropy import cross_entropy
+from jaxseg.program import build_program
 
 WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
 
@@ -22,10 +24,10 @@ WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
 def build(config, way, monkeypatch):
     kind, devices = WAYS[way] if isinstance(way, str) else way
     make = functools.partial(parallel.create, devices=jax.devices()[:devices])
-    monkeypatch.setattr(experiment.parallel, "create", make)
+    monkeypatch.setattr(parallel, "create", make)
     config.parallel = kind
     source = data.load(config.dataset, "val")
-    return experiment.build(config, source.classes, announce=lambda _: None), source
+    return build_program(config, source.classes, announce=lambda _: None), source
 
 
 def uneven_batches(config):
@@ -40,11 +42,11 @@ def uneven_batches(config):
 
 
 def train(config, way, monkeypatch):
-    run, _ = build(config, way, monkeypatch)
-    state = run.parallel.place_state(run.init_state())
+    program, _ = build(config, way, monkeypatch)
+    state = program.parallel.place_state(program.init_state())
     seen = []
     for batch in uneven_batches(config):
-        state, numbers = run.train_step(state, run.parallel.place(batch))
+        state, numbers = program.train_step(state, program.parallel.place(batch))
         seen.append(float(numbers["loss"]))
     return jax.device_get(state), seen
 
@@ -93,8 +95,8 @@ def test_statistics_of_batch_norm_mean_the_same_under_both_compilers(
     )
     assert max(jax.tree.leaves(differences)) > 1e-3  # far from rounding
     if policy == "frozen":
-        run, _ = build(sgd_config, "one device", monkeypatch)
-        fresh = run.init_state()
+        program, _ = build(sgd_config, "one device", monkeypatch)
+        fresh = program.init_state()
         jax.tree.map(np.testing.assert_array_equal, by_jit.batch_stats, fresh.batch_stats)
         scale = by_jit.params["encoder"]["level0"]["norm1"]["scale"]
         assert np.abs(scale - 1).max() > 1e-4  # learned all the same
@@ -118,9 +120,9 @@ def test_the_state_is_split_over_devices_and_trains_the_same(sgd_config, monkeyp
     got, losses = train(sgd_config, ("jit", 8), monkeypatch)
     np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
     assert_same(got, want)
-    run, _ = build(sgd_config, ("jit", 8), monkeypatch)
-    state = run.parallel.place_state(run.init_state())
-    after, _ = run.train_step(state, run.parallel.place(next(uneven_batches(sgd_config))))
+    program, _ = build(sgd_config, ("jit", 8), monkeypatch)
+    state = program.parallel.place_state(program.init_state())
+    after, _ = program.train_step(state, program.parallel.place(next(uneven_batches(sgd_config))))
     for each in (state, after):
         arrays = jax.tree.leaves((each.params, each.opt_state, each.ema))
         here = sum(array.addressable_shards[0].data.nbytes for array in arrays)
@@ -143,7 +145,7 @@ def test_dropout_differs_between_devices_and_between_parts_of_a_batch(parts):
     tx = optax.sgd(0.1)
     step = functools.partial(
         steps.train_step, model=Dropped(), tx=tx, aux_weight=0.0, ema_decay=0.0, seed=0,
-        loss=functools.partial(losses.cross_entropy, void=255), normalize=jnp.asarray,
+        loss=functools.partial(cross_entropy, void=255), normalize=jnp.asarray,
         grad_accum_steps=parts, axis_name="batch",
     )  # fmt: skip
     share = {"image": jnp.ones((2, 2, 8, 8, 3)), "label": jnp.zeros((2, 2, 8, 8), jnp.int32)}
@@ -162,11 +164,11 @@ def test_dropout_differs_between_devices_and_between_parts_of_a_batch(parts):
 @pytest.mark.parametrize("way", ["one device", "pmap"])
 def test_all_void_batch_gives_zero_loss_and_zero_gradient(sgd_config, monkeypatch, way):
     sgd_config.optimizer.weight_decay = 0.0
-    run, _ = build(sgd_config, way, monkeypatch)
-    state = run.parallel.place_state(run.init_state())
+    program, _ = build(sgd_config, way, monkeypatch)
+    state = program.parallel.place_state(program.init_state())
     batch = next(uneven_batches(sgd_config))
     batch["label"][:] = 255
-    after, numbers = run.train_step(state, run.parallel.place(batch))
+    after, numbers = program.train_step(state, program.parallel.place(batch))
     assert float(numbers["loss"]) == 0.0
     assert float(numbers["grad_norm"]) == 0.0
     jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
@@ -178,9 +180,9 @@ def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkey
     tiny_config.eval.batch_size = 2
     results = []
     for each in (("jit", 1), way):
-        run, source = build(tiny_config, each, monkeypatch)
-        state = run.parallel.place_state(run.init_state())
-        results.append(miou.evaluate(run, tiny_config, state, source))
+        program, source = build(tiny_config, each, monkeypatch)
+        state = program.parallel.place_state(program.init_state())
+        results.append(miou.evaluate(program, tiny_config, state, source))
     assert results[0] == results[1]
     assert results[0]["examples"] == 7
     labels = [source[i]["label"] for i in range(7)]
@@ -188,21 +190,21 @@ def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkey
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(tiny_config, monkeypatch):
-    run, source = build(tiny_config, "one device", monkeypatch)
-    state = run.init_state()
+    program, source = build(tiny_config, "one device", monkeypatch)
+    state = program.init_state()
     matrices = []
     for size in (1, 3, 8):
         tiny_config.eval.batch_size = size
-        matrices.append(miou.evaluate(run, tiny_config, state, source)["confusion"])
+        matrices.append(miou.evaluate(program, tiny_config, state, source)["confusion"])
     assert matrices[0] == matrices[1] == matrices[2]
 
 
 def test_averages_follow_their_definition_and_are_what_evaluation_uses(sgd_config, monkeypatch):
-    run, _ = build(sgd_config, "one device", monkeypatch)
-    state = run.init_state()
+    program, _ = build(sgd_config, "one device", monkeypatch)
+    state = program.init_state()
     average = state.params
     for batch in uneven_batches(sgd_config):
-        state, _ = run.train_step(state, batch)
+        state, _ = program.train_step(state, batch)
         average = jax.tree.map(lambda a, p: 0.5 * a + 0.5 * p, average, state.params)
     got = state.eval_variables["params"]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, average)
@@ -210,8 +212,8 @@ def test_averages_follow_their_definition_and_are_what_evaluation_uses(sgd_confi
 
 def test_bfloat16_keeps_parameters_and_statistics_in_float32(sgd_config, monkeypatch):
     sgd_config.dtype = "bfloat16"
-    run, _ = build(sgd_config, "one device", monkeypatch)
-    state, numbers = run.train_step(run.init_state(), next(uneven_batches(sgd_config)))
+    program, _ = build(sgd_config, "one device", monkeypatch)
+    state, numbers = program.train_step(program.init_state(), next(uneven_batches(sgd_config)))
     assert numbers["loss"].dtype == jnp.float32
     assert np.isfinite(numbers["loss"])
     leaves = jax.tree.leaves((state.params, state.batch_stats, state.opt_state))
@@ -225,15 +227,15 @@ def test_bfloat16_learns_as_float32_does(tiny_config, monkeypatch):
     curves = {}
     for dtype in ("float32", "bfloat16"):
         tiny_config.dtype = dtype
-        run, source = build(tiny_config, "one device", monkeypatch)
+        program, source = build(tiny_config, "one device", monkeypatch)
         batches = pipeline.train_batches(
             source, start=0, batch_size=8, seed=0, augment=tiny_config.augment,
             mean=tiny_config.dataset.mean, workers=1, prefetch=1,
         )  # fmt: skip
-        now, curves[dtype] = run.parallel.place_state(run.init_state()), []
+        now, curves[dtype] = program.parallel.place_state(program.init_state()), []
         with batches:
             for batch in itertools.islice(batches, 25):
-                now, numbers = run.train_step(now, run.parallel.place(batch.for_training()))
+                now, numbers = program.train_step(now, program.parallel.place(batch.for_training()))
                 curves[dtype].append(float(numbers["loss"]))
     exact, rounded = (np.asarray(curve) for curve in curves.values())
     assert exact[-5:].mean() < 0.7 * exact[0]
@@ -242,14 +244,14 @@ def test_bfloat16_learns_as_float32_does(tiny_config, monkeypatch):
 
 
 def test_batches_come_from_the_pipeline_as_the_step_wants_them(tiny_config, monkeypatch):
-    run, source = build(tiny_config, "jit", monkeypatch)
+    program, source = build(tiny_config, "jit", monkeypatch)
     batches = pipeline.train_batches(
         source, start=0, batch_size=8, seed=0, augment=tiny_config.augment,
         mean=tiny_config.dataset.mean, workers=1, prefetch=1,
     )  # fmt: skip
     with batches:
         batch = next(batches)
-    placed: Any = run.parallel.place({"image": batch.image, "label": batch.label})
+    placed: Any = program.parallel.place({"image": batch.image, "label": batch.label})
     assert placed["image"].sharding.num_devices == 8
     assert placed["image"].addressable_shards[0].data.shape == (1, 32, 32, 3)
 
@@ -266,9 +268,9 @@ def test_deterministic_asks_the_compiler_of_a_gpu_for_fixed_sums(tiny_config, mo
 
     def step(deterministic):
         tiny_config.deterministic = deterministic
-        run, _ = build(tiny_config, "one device", monkeypatch)
-        monkeypatch.setattr(run.train_step, "lower", lambda *_: Lowered())
-        run.train_step(None, {"image": np.zeros((1, 2, 2, 3))})
+        program, _ = build(tiny_config, "one device", monkeypatch)
+        monkeypatch.setattr(program.train_step, "lower", lambda *_: Lowered())
+        program.train_step(None, {"image": np.zeros((1, 2, 2, 3))})
         return asked.pop()
 
     assert step(deterministic=True) == {}
@@ -288,4 +290,4 @@ def test_wrong_choices_are_refused(tiny_config):
         parallel.create("pmap", fsdp=True)
     tiny_config.batch_norm = "sync"
     with pytest.raises(UserError, match=r"config.batch_norm is 'sync'; .* global"):
-        experiment.build(tiny_config, data.load(tiny_config.dataset, "val").classes, print)
+        build_program(tiny_config, data.load(tiny_config.dataset, "val").classes, print)

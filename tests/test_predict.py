@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import common
-from jaxseg import experiment
+from jaxseg import defaults
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
 from jaxseg.predict import find_images, predict
+from jaxseg.program import build_program
 
 CLASSES = Classes(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
 MODELS = [
@@ -26,31 +26,31 @@ MODELS = [
 @pytest.mark.parametrize("model", MODELS)
 def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
     """Unpadded, so that the model itself meets every size."""
-    tiny_config.model = common.model_config(model)
+    tiny_config.model = defaults.model_config(model)
     tiny_config.augment.crop_size = (44, 44)  # fits the unpadded one
     tiny_config.eval.size_multiple = 1
-    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
+    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
     rng = np.random.default_rng(0)
     # Drawn here: compiling the initialisation takes longer than all the rest.
     state = jax.tree.map(
         lambda leaf: rng.uniform(0.1, 1, leaf.shape).astype(leaf.dtype),
-        jax.eval_shape(run.init_state),
+        jax.eval_shape(program.init_state),
     )
     for size in ((1, 1), (7, 5), (33, 47)):
-        mask = predict(run, tiny_config, state, rng.integers(0, 255, (*size, 3), np.uint8))
+        mask = predict(program, tiny_config, state, rng.integers(0, 255, (*size, 3), np.uint8))
         assert mask.shape == size
         assert set(np.unique(mask)) <= {0, 1, 2}
 
 
 def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_device):
     """The receptive field of this U-Net is under 32 pixels: further in, padding changes nothing."""
-    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
-    state = run.init_state()
+    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    state = program.init_state()
     image = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
     masks = []
     for multiple in (2, 64):
         tiny_config.eval.size_multiple = multiple
-        masks.append(predict(run, tiny_config, state, image))
+        masks.append(predict(program, tiny_config, state, image))
     assert masks[0].shape == masks[1].shape == (90, 90)
     np.testing.assert_array_equal(masks[0][:56, :56], masks[1][:56, :56])
 
@@ -76,19 +76,19 @@ class Images:
 
 def test_an_unpadded_net_sees_images_mirrored_and_no_padding(tiny_config, one_device):
     """Odd sizes, alone and in a batch, give the same however much they are padded."""
-    tiny_config.model = common.model_config("unet,width=4,depth=2,padding=valid")
+    tiny_config.model = defaults.model_config("unet,width=4,depth=2,padding=valid")
     tiny_config.augment.crop_size = (44, 44)
     tiny_config.eval.batch_size = 2
     # bright, far from the mean that images are padded with
     rng = np.random.default_rng(0)
     images = [rng.integers(150, 255, (*size, 3), np.uint8) for size in ((37, 21), (29, 32))]
-    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
-    state = run.init_state()
+    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    state = program.init_state()
     masks, matrices = [], []
     for multiple, canvas in ((1, (0, 0)), (32, (0, 0)), (1, (64, 64))):
         tiny_config.eval.size_multiple, tiny_config.eval.canvas = multiple, canvas
-        masks.append([predict(run, tiny_config, state, image) for image in images])
-        matrices.append(miou.evaluate(run, tiny_config, state, Images(*images))["confusion"])
+        masks.append([predict(program, tiny_config, state, image) for image in images])
+        matrices.append(miou.evaluate(program, tiny_config, state, Images(*images))["confusion"])
     for padded in masks[1:]:
         for one, other in zip(masks[0], padded, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -111,12 +111,12 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
         seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
         return np.zeros((3, 3), np.int64)
 
-    run = experiment.build(tiny_config, CLASSES, announce=lambda _: None)
-    run = dataclasses.replace(run, predict_step=first_channel, eval_step=no_matrix)
-    shapes = jax.eval_shape(run.init_state)
+    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)
+    shapes = jax.eval_shape(program.init_state)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    mask = predict(run, tiny_config, state, image)
-    miou.evaluate(run, tiny_config, state, Images(image))
+    mask = predict(program, tiny_config, state, image)
+    miou.evaluate(program, tiny_config, state, Images(image))
     for images, size in seen:
         assert images.shape == (1, 60, 56, 3)
         np.testing.assert_array_equal(images, seen[0][0])

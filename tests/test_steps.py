@@ -11,7 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg import losses, state, steps
+from jaxseg import state, steps
+from jaxseg.losses.cross_entropy import cross_entropy
 
 VOID, MEAN, STD = 255, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
 
@@ -51,7 +52,7 @@ def make(aux=False, lr=1.0, model=None, **options):
     tx = optax.sgd(lr)
     fixed = {
         "model": model, "tx": tx, "seed": 0, "ema_decay": 0.0, "aux_weight": 0.0,
-        "loss": functools.partial(losses.cross_entropy, void=VOID),
+        "loss": functools.partial(cross_entropy, void=VOID),
         "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
     }  # fmt: skip
     step: Any = jax.jit(functools.partial(steps.train_step, **{**fixed, **options}))

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common
-from jaxseg import data, experiment, tiles
+from jaxseg import data, defaults, tiles
 from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
 from jaxseg.models.unet import UNet
+from jaxseg.program import build_program
 
 
 class Blur:
@@ -159,26 +159,26 @@ def test_what_fits():
 
 def test_an_unpadded_net_trains_and_is_evaluated(tiny_config, one_device):
     """The whole way from a config; tiles change no pixel of the confusion matrix."""
-    tiny_config.model = common.model_config("unet,width=4,depth=2,padding=valid")
+    tiny_config.model = defaults.model_config("unet,width=4,depth=2,padding=valid")
     source = data.load(tiny_config.dataset, "val")
     with pytest.raises(UserError, match=r"crop_size: unet: .* 32x32.*use 44"):
-        experiment.build(tiny_config, source.classes, announce=print)
+        build_program(tiny_config, source.classes, announce=print)
     tiny_config.augment.crop_size = (44, 48)
     matrices, state = [], None
     for tile_size in (0, 16):
         tiny_config.eval.tile_size = tile_size
-        run = experiment.build(tiny_config, source.classes, announce=print)
-        state = state or run.init_state()
-        scores = miou.evaluate(run, tiny_config, state, source)
+        program = build_program(tiny_config, source.classes, announce=print)
+        state = state or program.init_state()
+        scores = miou.evaluate(program, tiny_config, state, source)
         matrices.append(np.asarray(scores["confusion"]))
     np.testing.assert_array_equal(*matrices)
     assert matrices[0].sum() == sum((source[i]["label"] != 255).sum() for i in range(7))
     label = np.full((8, 44, 48), 255, np.int32)
     label[:, 20:24, 20:28] = 1  # all that has logits
     batch = {"image": np.zeros((8, 44, 48, 3), np.uint8), "label": label}
-    _, numbers = run.train_step(state, run.parallel.place(batch))
+    _, numbers = program.train_step(state, program.parallel.place(batch))
     assert numbers["loss"] > 0
     label[:, 20:24, 20:28] = 255
     label[:, :20] = 1  # only what has none
-    _, numbers = run.train_step(state, run.parallel.place(batch))
+    _, numbers = program.train_step(state, program.parallel.place(batch))
     assert numbers["loss"] == 0

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common
 from experiments.faults import differences, final_state, log, numbers
-from jaxseg import checkpoint, experiment, parallel, train
+from jaxseg import checkpoint, defaults, parallel, train
 from jaxseg.errors import NonFiniteLossError, UserError
+from jaxseg.program import build_program
 
 ARGS = {
     "total_steps": 30, "batch_size": 4, "log_every": 1, "num_predictions": 1,
@@ -130,7 +130,7 @@ def test_a_mistake_leaves_no_trace_in_the_workdir(tiny_config, tmp_path, one_dev
     ],
 )
 def test_every_model_trains_saves_and_continues(tiny_config, tmp_path, one_device, model):
-    tiny_config.model = common.model_config(model)
+    tiny_config.model = defaults.model_config(model)
     tiny_config.dtype = "bfloat16"
     tiny_config.total_steps = 2
     tiny_config.schedule.warmup_steps = 0
@@ -145,7 +145,7 @@ def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
     tiny_config, tmp_path, one_device, monkeypatch
 ):
     """The parameters are lost then, so nothing may be saved after it."""
-    build = experiment.build
+    build = build_program
 
     def with_overflow(*args, **options):
         def step(state, batch):
@@ -155,7 +155,7 @@ def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
         announced = parallel.Announced(jax.jit(step), "step", announce=print)
         return dataclasses.replace(build(*args, **options), train_step=announced)
 
-    monkeypatch.setattr(experiment, "build", with_overflow)
+    monkeypatch.setattr(train, "build_program", with_overflow)
     tiny_config.checkpoint.every = 1
     with pytest.raises(NonFiniteLossError, match=r"gradient norm inf\) at step 1"):
         train.train_and_evaluate(tiny_config, tmp_path)
@@ -167,14 +167,14 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
     tiny_config, tmp_path, one_device, monkeypatch
 ):
     """This U-Net leaves out 8 pixels on every side: the whole image of 32x32 fits in between."""
-    tiny_config.model = common.model_config("unet,width=4,depth=1,padding=valid")
+    tiny_config.model = defaults.model_config("unet,width=4,depth=1,padding=valid")
     tiny_config.augment.crop_size = (48, 48)
     tiny_config.augment.flip = False
 
     class SeenError(Exception):
         pass
 
-    build = experiment.build
+    build = build_program
 
     def with_look(*args, **options):
         def step(state, batch):
@@ -183,7 +183,7 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
         announced = parallel.Announced(mock.Mock(lower=step), "step", announce=print)
         return dataclasses.replace(build(*args, **options), train_step=announced)
 
-    monkeypatch.setattr(experiment, "build", with_look)
+    monkeypatch.setattr(train, "build_program", with_look)
     seen = {}
     for weight in (0.0, 10.0):
         tiny_config.loss.border_weight = weight

@@ -35,8 +35,9 @@ from typing import Any
 if not __package__:  # run as a file: its own folder is no place for modules
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from experiments.benchmarks import gpu_report, steps
+from experiments.benchmarks import gpu_report
 from jaxseg import files
+from jaxseg.bench import steps
 from jaxseg.errors import UserError
 
 PARTS = ("checks", "ops", "train", "predict", "memory")
@@ -146,7 +147,7 @@ def run(job: Job, out: Path, programs: str, rehearse: bool, limit: float) -> str
 
 def work(job: Job, out: Path, rehearse: bool) -> None:
     """What the job's own process does."""
-    from experiments.benchmarks import timing
+    from jaxseg.bench import timing
     from jaxseg.ops import lowering
 
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -163,14 +164,14 @@ def work(job: Job, out: Path, rehearse: bool) -> None:
 
 
 def _checks(job: Job, out: Path, rehearse: bool) -> dict[str, Any]:
-    from experiments.benchmarks import checks
+    from jaxseg.bench import checks
 
     results = list(checks.results(("max_pool", "resize") if rehearse else ()))
     return {"results": results, "passed": all(result["passed"] for result in results)}
 
 
 def _ops(job: Job, out: Path, rehearse: bool) -> dict[str, Any]:
-    from experiments.benchmarks import ops
+    from jaxseg.bench import ops
 
     _forget_other_machines()
     seconds, path = "0.05" if rehearse else "0.3", out / f"{job.name}.times"
@@ -186,7 +187,7 @@ def _forget_other_machines() -> None:
     """`bench ops --write` adds an operation only to what this machine has measured."""
     import jax
 
-    from experiments.benchmarks import timing
+    from jaxseg.bench import timing
     from jaxseg.ops import lowering
 
     table, host = json.loads(lowering.TABLE.read_text()), timing.machine()
@@ -205,7 +206,7 @@ def _steps(job: Job, out: Path, rehearse: bool) -> dict[str, Any]:
 
 
 def _memory(job: Job, out: Path, rehearse: bool) -> dict[str, Any]:
-    from experiments.benchmarks import contest, memory
+    from jaxseg.bench import contest, memory
 
     timed = out / f"{dataclasses.replace(job, part='train').name}.json"
     if not timed.exists():

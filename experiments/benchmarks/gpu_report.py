@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks import steps
-from experiments.benchmarks.console import table
 from jaxseg import files
+from jaxseg.bench import steps
+from jaxseg.bench.console import table
 
 
 def write(out: Path, left_out: Mapping[str, str]) -> None:

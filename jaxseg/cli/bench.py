@@ -39,5 +39,5 @@ def bench(argv: Sequence[str]) -> None:
     if not argv or argv[0] not in BENCHMARKS:
         given = repr(argv[0]) if argv else "nothing"
         raise UserError(f"jaxseg bench: expected {', '.join(BENCHMARKS)}, got {given}")
-    module = importlib.import_module(f"experiments.benchmarks.{BENCHMARKS[argv[0]]}")
+    module = importlib.import_module(f"jaxseg.bench.{BENCHMARKS[argv[0]]}")
     module.main(argv[1:])

@@ -50,18 +50,19 @@ def _show(argv: Sequence[str]) -> None:
     config = flags.parse_config(values, "data show", argv)
     out = Path(flags.required(values, "data show", "out"))
     source = open_source(config, values["data_dir"].value, "train")
-    from jaxseg import experiment, tiles
+    from jaxseg import tiles
     from jaxseg.data.borders import weigher
     from jaxseg.data.stats import training_grid
+    from jaxseg.program import build_program
 
-    run = experiment.build(config, source.classes, announce=print)
+    program = build_program(config, source.classes, announce=print)
     picture = training_grid(
         source,
         augment=config.augment,
         mean=config.dataset.mean,
         seed=config.seed,
         weigh=weigher(config.loss, source.classes),
-        context=tiles.context(run.model),
+        context=tiles.context(program.model),
     )
     try:
         picture.save(out)

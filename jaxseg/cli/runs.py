@@ -93,7 +93,7 @@ def evaluate(argv: Sequence[str]) -> None:
     workdir = Path(flags.required(values, "evaluate", "workdir"))
     config = _config(workdir, "evaluate", changes)
     flags.connect(values, "evaluate")
-    run, state, _ = _open_run(workdir, values["step"].value, config, on_all_devices=True)
+    program, state, _ = _open_run(workdir, values["step"].value, config, on_all_devices=True)
     if values["data_dir"].value:
         config.dataset.data_dir = values["data_dir"].value
     from jaxseg import data, hosts
@@ -103,7 +103,7 @@ def evaluate(argv: Sequence[str]) -> None:
     split = values["split"].value
     data.resolve(config.dataset)
     source = data.load(config.dataset, split_of(config, split))
-    result = miou.evaluate(run, config, state, source)
+    result = miou.evaluate(program, config, state, source)
     step = int(state.step)
     if not hosts.is_first():
         return
@@ -137,17 +137,17 @@ def predict(argv: Sequence[str]) -> None:
 
     files = prediction.find_images(paths, out)
     config = _config(workdir, "predict", changes)
-    run, state, classes = _open_run(workdir, values["step"].value, config)
-    prediction.predict_files(run, config, state, classes, files, out)
+    program, state, classes = _open_run(workdir, values["step"].value, config)
+    prediction.predict_files(program, config, state, classes, files, out)
     print(f"{len(files)} images: masks and overlays in {out}")
 
 
 def _config(workdir: Path, command: str, changes: Sequence[str]) -> Any:
     """The run's config with `changes`; the libraries that compute are set up."""
-    from jaxseg import config as configs
+    from jaxseg.config import check_config, load_config, override_config
 
-    config = configs.override(configs.load(workdir), command, changes)
-    configs.check(config)
+    config = override_config(load_config(workdir), command, changes)
+    check_config(config)
     flags.set_up()
     return config
 
@@ -156,14 +156,15 @@ def _open_run(workdir: Path, step: str, config: Any, *, on_all_devices: bool = F
     """What evaluation and prediction need of a run: its steps, state and classes."""
     import jax
 
-    from jaxseg import checkpoint, experiment
+    from jaxseg import checkpoint
     from jaxseg.data.source import Classes
+    from jaxseg.program import build_program
 
     folder = workdir / "checkpoints"
     number = checkpoint.find(folder, step)
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
-    run = experiment.build(config, classes, announce=print)
-    sharding = run.parallel.sharding if on_all_devices else None
-    like = jax.eval_shape(run.init_state)
+    program = build_program(config, classes, announce=print)
+    sharding = program.parallel.sharding if on_all_devices else None
+    like = jax.eval_shape(program.init_state)
     state, _ = checkpoint.load(folder, number, like, sharding=sharding)
-    return run, state, classes
+    return program, state, classes

@@ -56,20 +56,21 @@ def _convert(argv: Sequence[str]) -> None:
         config.dataset.data_dir = values["data_dir"].value
     config.init_from = source
     flags.quiet()
-    from jaxseg import checkpoint, experiment
-    from jaxseg import config as configs
+    from jaxseg import checkpoint
     from jaxseg import weights as imports
+    from jaxseg.config import check_config, store_config
+    from jaxseg.program import build_program
     from jaxseg.weights import initial
 
     if checkpoint.steps(workdir / "checkpoints"):
         raise UserError(f"--workdir {workdir} holds a run already: choose another")
-    configs.check(config)
+    check_config(config)
     classes = _classes(config)
-    run = experiment.build(config, classes, announce=print)
+    program = build_program(config, classes, announce=print)
     imported = imports.load(source)
-    state, report = initial.with_weights(run, config, imported)
+    state, report = initial.with_weights(program, config, imported)
     print(report)
-    configs.store(config, workdir, allow_change=False)
+    store_config(config, workdir, allow_change=False)
     checkpoints = checkpoint.Checkpoints(
         workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
     )

@@ -40,28 +40,21 @@ class Prepared:
 
 
 def module(name: str) -> ModuleType:
-    """The file jaxseg/data/`name`.py of a data set.
+    """The file jaxseg/data/sets/`name`.py of a data set.
 
     A data set is a file here that defines `Builder` (prepared by TFDS, read from disk) or
     `load(dataset, split)` (made on the fly).
     """
-    if name.isidentifier() and importlib.util.find_spec(f"jaxseg.data.{name}"):
-        found = importlib.import_module(f"jaxseg.data.{name}")
-        if _is_data_set(found):
-            return found
+    if name.isidentifier() and importlib.util.find_spec(f"jaxseg.data.sets.{name}"):
+        return importlib.import_module(f"jaxseg.data.sets.{name}")
     raise UserError(f"unknown data set {name!r}; {suggest(name, names())}")
 
 
 def names() -> list[str]:
     """Every data set there is."""
-    import jaxseg.data
+    from jaxseg.data import sets
 
-    files = [m.name for m in pkgutil.iter_modules(jaxseg.data.__path__)]
-    return [f for f in files if _is_data_set(importlib.import_module(f"jaxseg.data.{f}"))]
-
-
-def _is_data_set(found: ModuleType) -> bool:
-    return hasattr(found, "Builder") or hasattr(found, "load")
+    return [module.name for module in pkgutil.iter_modules(sets.__path__)]
 
 
 def resolve_data_dir(flag: str | None, config_value: str | None) -> Path:

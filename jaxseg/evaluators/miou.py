@@ -12,13 +12,13 @@ from ml_collections import ConfigDict
 from jaxseg import files, hosts
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
-from jaxseg.experiment import Experiment
 from jaxseg.metrics import scores
+from jaxseg.program import Program
 from jaxseg.state import TrainState
 
 
 def evaluate(
-    run: Experiment,
+    program: Program,
     config: ConfigDict,
     state: TrainState,
     source: Source,
@@ -29,7 +29,7 @@ def evaluate(
     """Scores of `state` over all of `source`, each example once on any number of devices.
 
     Args:
-      run: the compiled steps.
+      program: the compiled steps.
       config: its `eval` part says in what batches. Their size changes no number; `size_multiple`
         and `canvas` do a little, where padding is seen: at borders, and by DeepLab's image pooling
         (not by unpadded models, see `tiles`).
@@ -45,7 +45,7 @@ def evaluate(
     names = source.classes.names
     total = np.zeros((len(names), len(names)), np.int64)
     examples, pending = 0, []
-    devices = run.parallel.num_devices
+    devices = program.parallel.num_devices
     skipped = pipeline.Skipped(announce)
     batches = pipeline.eval_batches(
         source,
@@ -60,8 +60,8 @@ def evaluate(
     )
     with batches:
         for batch in watch(batches):
-            arrays = run.parallel.place(batch.for_evaluation())
-            pending.append(run.eval_step(state.eval_variables, arrays))
+            arrays = program.parallel.place(batch.for_evaluation())
+            pending.append(program.eval_step(state.eval_variables, arrays))
             examples += int(batch.mask.sum())
             if len(pending) > 1:  # one behind, so that the device never waits for the host
                 total += np.asarray(pending.pop(0))

@@ -14,8 +14,8 @@ from jaxseg import steps, weights
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.errors import UserError
-from jaxseg.experiment import Experiment
 from jaxseg.ops.norm import GLOBAL
+from jaxseg.program import Program
 from jaxseg.state import TrainState
 from jaxseg.weights import requirements
 from jaxseg.weights.imported import Imported
@@ -26,7 +26,7 @@ from jaxseg.weights.unfold import unfold
 _CALIBRATION_BATCHES, _CALIBRATION_SIZE = 8, 8
 
 
-def create(run: Experiment, config: ConfigDict, train_source: Source) -> TrainState:
+def create(program: Program, config: ConfigDict, train_source: Source) -> TrainState:
     """The state at step 0; says what was imported.
 
     Raises:
@@ -35,22 +35,22 @@ def create(run: Experiment, config: ConfigDict, train_source: Source) -> TrainSt
     if not config.init_from:
         if config.init_fresh or config.init_unused:
             raise UserError("config.init_fresh and init_unused need a config.init_from")
-        return _fresh(run, config)
+        return _fresh(program, config)
     imported = weights.load(config.init_from)
-    state, report = with_weights(run, config, imported)
+    state, report = with_weights(program, config, imported)
     print(f"weights from {config.init_from}: {report}", flush=True)
     if imported.folded:
         norms = {p.split("/", 1)[1].rpartition("/")[0] for p in imported.variables}
-        state = measure_norms(run, config, state, train_source, norms)
+        state = measure_norms(program, config, state, train_source, norms)
     return state
 
 
 def with_weights(
-    run: Experiment, config: ConfigDict, imported: Imported
+    program: Program, config: ConfigDict, imported: Imported
 ) -> tuple[TrainState, Report]:
     """A fresh state whose parameters, statistics and averages are the imported ones."""
     notes = requirements.check(imported, config)
-    state = _fresh(run, config)
+    state = _fresh(program, config)
     variables, report = merge(
         {"params": state.params, "batch_stats": state.batch_stats},
         imported,
@@ -63,13 +63,13 @@ def with_weights(
     return _replace(state, variables), report
 
 
-def _fresh(run: Experiment, config: ConfigDict) -> TrainState:
+def _fresh(program: Program, config: ConfigDict) -> TrainState:
     print(f"initialising {config.model.name} ...", flush=True)
-    return run.init_state()
+    return program.init_state()
 
 
 def measure_norms(
-    run: Experiment,
+    program: Program,
     config: ConfigDict,
     state: TrainState,
     train_source: Source,
@@ -78,7 +78,7 @@ def measure_norms(
     """Give folded batch norms the statistics of some of the batches that training begins with."""
     images = _CALIBRATION_BATCHES * _CALIBRATION_SIZE
     print(f"batch norms are folded into the weights: measuring {images} images ...", flush=True)
-    model = run.model.clone(statistics=GLOBAL)
+    model = program.model.clone(statistics=GLOBAL)
     return _replace(
         state, unfold(model, state.eval_variables, _images(config, train_source), norms)
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxseg import checkpoint, experiment
-from jaxseg import config as configs
+from jaxseg import checkpoint
+from jaxseg.config import load_config
 from jaxseg.data.source import Classes
+from jaxseg.program import build_program
 from jaxseg.weights.imported import Colour, Imported, flatten
 
 # Options that change nothing of what evaluation computes.
@@ -34,12 +35,12 @@ def load(workdir: Path, step: str) -> Imported:
     Raises:
       UserError: no run, no such checkpoint, or a damaged one.
     """
-    config = configs.load(workdir)
+    config = load_config(workdir)
     folder = workdir / "checkpoints"
     number = checkpoint.find(folder, step)
     meta = checkpoint.load_meta(folder, number)
-    run = experiment.build(config, Classes.from_dict(meta["classes"]), announce=print)
-    state, _ = checkpoint.load(folder, number, like=jax.eval_shape(run.init_state))
+    program = build_program(config, Classes.from_dict(meta["classes"]), announce=print)
+    state, _ = checkpoint.load(folder, number, like=jax.eval_shape(program.init_state))
     flat = flatten(state.eval_variables)
     variables = {path: np.asarray(value) for path, value in flat.items()}
     tops = sorted({path.split("/")[1] for path in variables})

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common
-from jaxseg import experiment, models
+from jaxseg import defaults, models
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.models.classifier import Classifier
+from jaxseg.program import build_program
 
 
 def pictures(h, w):
@@ -149,11 +149,11 @@ def test_logits_of_patches_are_not_spread_over_the_image(tiny_config):
     """Logit i of the unpadded fc6 stands for pixel 32 i + 111.5: not a segmentation."""
     classes = Classes(("a", "b"), ((0, 0, 0), (255, 0, 0)))
     argument = "classifier,backbone=vgg16,width_multiplier=0.05,fc_width=6"
-    tiny_config.model = common.model_config(argument)
+    tiny_config.model = defaults.model_config(argument)
     with pytest.raises(UserError, match=r"fc_padding is 'valid'.*use fc_padding=symmetric"):
-        experiment.build(tiny_config, classes, announce=print)
-    tiny_config.model = common.model_config(f"{argument},fc_padding=symmetric")
-    experiment.build(tiny_config, classes, announce=print)
+        build_program(tiny_config, classes, announce=print)
+    tiny_config.model = defaults.model_config(f"{argument},fc_padding=symmetric")
+    build_program(tiny_config, classes, announce=print)
     for backbone in ("resnet18", "mobilenet_v2"):  # the option is vgg16's alone
         assert not Classifier(2, backbone).of_patches
 

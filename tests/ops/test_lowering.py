@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common
-from jaxseg import experiment
+from jaxseg import defaults
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.ops import catalogue, lowering
+from jaxseg.program import build_program
 
 FORMS = ("native", "rows", "taps")
 
@@ -56,15 +56,15 @@ CLASSES = Classes(("sky", "tree"), ((0, 0, 255), (0, 128, 0)))
 
 
 def build(**lowerings):
-    config = common.get_config("unet,width=2,depth=1")
+    config = defaults.get_config("unet,width=2,depth=1")
     config.augment.crop_size = (8, 8)
     config.batch_size = config.eval.batch_size = 8
     config.lowerings.update(lowerings)
-    return config, experiment.build(config, CLASSES, announce=print)
+    return config, build_program(config, CLASSES, announce=print)
 
 
 def test_the_config_names_every_operation():
-    assert set(common.get_config("unet").lowerings) == set(catalogue.OPERATIONS)
+    assert set(defaults.get_config("unet").lowerings) == set(catalogue.OPERATIONS)
 
 
 def test_an_unknown_lowering_is_refused():
@@ -82,7 +82,7 @@ def test_steps_are_traced_with_the_configs(asked, given, monkeypatch):
         return contextlib.nullcontext()
 
     monkeypatch.setattr(lowering, "forced", forced)
-    config, run = build(conv=asked, max_pool="slices")
-    state = run.parallel.place_state(run.init_state())
-    run.predict_step(state.eval_variables, {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8)})
+    config, program = build(conv=asked, max_pool="slices")
+    state = program.parallel.place_state(program.init_state())
+    program.predict_step(state.eval_variables, {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8)})
     assert seen == [{**config.lowerings, "conv": given, "max_pool": "slices"}]

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, data, experiment, models, weights
-from jaxseg import config as configs
+from jaxseg import checkpoint, data, models, weights
+from jaxseg.config import load_config, store_config
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
+from jaxseg.program import build_program
 from jaxseg.train import train_and_evaluate
 from jaxseg.weights import initial
 from jaxseg.weights.imported import Imported, flatten
@@ -47,17 +48,17 @@ def config(_config_of_source, source):
 
 
 def state_of(workdir, step):
-    config = configs.load(workdir)
+    config = load_config(workdir)
     folder = workdir / "checkpoints"
     classes = Classes.from_dict(checkpoint.load_meta(folder, step)["classes"])
-    run = experiment.build(config, classes, announce=print)
-    return checkpoint.load(folder, step, like=jax.eval_shape(run.init_state))[0]
+    program = build_program(config, classes, announce=print)
+    return checkpoint.load(folder, step, like=jax.eval_shape(program.init_state))[0]
 
 
 def begin(config):
     source = data.load(config.dataset, "train")
-    run = experiment.build(config, source.classes, announce=print)
-    return run, initial.create(run, config, source)
+    program = build_program(config, source.classes, announce=print)
+    return program, initial.create(program, config, source)
 
 
 def assert_equal(tree, other):
@@ -181,10 +182,10 @@ def folded(imported: Imported) -> Imported:
 def test_folded_weights_get_statistics_and_compute_the_same(config, monkeypatch):
     source = folded(weights.load(config.init_from))
     monkeypatch.setattr(weights, "load", lambda _: source)
-    run, state = begin(config)
-    plain, _ = initial.with_weights(run, config, source)
+    program, state = begin(config)
+    plain, _ = initial.with_weights(program, config, source)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
-    model = run.model.clone(statistics=GLOBAL)
+    model = program.model.clone(statistics=GLOBAL)
     before, after = (
         np.asarray(model.apply(s.eval_variables, images, train=False)[0]) for s in (plain, state)
     )
@@ -201,9 +202,9 @@ def test_a_converted_folded_run_is_measured_before_it_is_trained(
     """Where training continues from what `jaxseg weights convert` wrote."""
     imported = folded(weights.load(config.init_from))
     shuffled = data.load(config.dataset, "train")
-    run = experiment.build(config, shuffled.classes, announce=print)
-    state, _ = initial.with_weights(run, config, imported)
-    configs.store(config, tmp_path, allow_change=False)
+    program = build_program(config, shuffled.classes, announce=print)
+    state, _ = initial.with_weights(program, config, imported)
+    store_config(config, tmp_path, allow_change=False)
     checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints", keep=2, announce=print)
     meta = {"step": 0, "config": config.to_dict(), "classes": shuffled.classes.to_dict()}
     checkpoints.save(state, {**meta, "evaluated": False, "folded": True}, miou=None)
@@ -213,6 +214,6 @@ def test_a_converted_folded_run_is_measured_before_it_is_trained(
     train_and_evaluate(config, tmp_path, allow_config_change=True)
     assert "folded" not in checkpoint.load_meta(tmp_path / "checkpoints", "latest")
     stats = flatten({"b": state_of(tmp_path, "latest").batch_stats})
-    measured = initial.measure_norms(run, config, state, shuffled).batch_stats
+    measured = initial.measure_norms(program, config, state, shuffled).batch_stats
     for path, value in flatten({"b": measured}).items():  # moved a tenth of the way by one batch
         np.testing.assert_allclose(stats[path], value, rtol=0.1, atol=0.05)

@@ -1,0 +1,26 @@
+"""The benchmark's networks in PyTorch: those of `jaxseg/models`, layer by layer, by the same names.
+
+A module here has the path that the layer has among jaxseg's parameters, so that `copy_variables`
+moves those over by name; with them both give the same logits (`tests/benchmarks`). Tables of
+channels and strides are jaxseg's own.
+"""
+
+from typing import Any
+
+from torch import nn  # pyright: ignore[reportMissingImports]
+
+from jaxseg.bench.torch_models.deeplab import DeepLabV3, DeepLabV3Plus
+from jaxseg.bench.torch_models.fcn import FCN
+from jaxseg.bench.torch_models.unet import UNet
+
+MODELS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "fcn": FCN,
+    "deeplabv3": DeepLabV3,
+    "deeplabv3plus": DeepLabV3Plus,
+}
+
+
+def build(name: str, num_classes: int, **options: Any) -> nn.Module:
+    """The model of jaxseg's name; `options` are jaxseg's, those that differ between benchmarks."""
+    return MODELS[name](num_classes, **options)

@@ -1,0 +1,59 @@
+"""Calls take turns, and what warms up is not counted."""
+
+import pytest
+
+from jaxseg.bench import timing
+from jaxseg.bench.console import table
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when a function says so."""
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+
+    def take(seconds):
+        now[0] += seconds
+
+    return take
+
+
+def test_functions_take_turns_after_two_calls_each(clock):
+    calls = []
+
+    def function(name, seconds):
+        def call():
+            calls.append(name)
+            clock(seconds)
+
+        return call
+
+    functions = {"a": function("a", 1.0), "b": function("b", 3.0)}
+    times = timing.interleaved(functions, seconds=10.0, least=2)
+    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 3  # the third turn begins after 8 seconds
+    assert times == {"a": [1.0] * 3, "b": [3.0] * 3}
+    assert len(timing.interleaved(functions, seconds=0.0, least=4)["a"]) == 4
+
+
+def test_a_first_slow_call_leaves_no_trace(clock):
+    seconds = iter([100.0, 10.0, 1.0, 2.0, 1.0])
+    times = timing.interleaved({"a": lambda: clock(next(seconds))}, seconds=0.0, least=3)
+    assert timing.median(times["a"]) == 1.0
+
+
+def test_the_machine_says_what_it_is():
+    said = timing.machine()
+    assert said["machine"].endswith("cores")
+    assert said["versions"].startswith("jax ")
+    assert "Python 3." in said["versions"]
+
+
+def test_a_table_for_people_and_one_for_pages():
+    headings, rows = ("what", "ms"), [("a", "1.5"), ("long name", "10.25")]
+    assert table(headings, rows, markdown=False) == (
+        "what          ms\na            1.5\nlong name  10.25"
+    )
+    assert table(headings, rows, markdown=True).splitlines()[1:3] == [
+        "| --- | ---: |",
+        "| a | 1.5 |",
+    ]
