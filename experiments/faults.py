@@ -27,12 +27,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import checkpoint
+from jaxseg import runs
 from jaxseg.cli import flags
-from jaxseg.config import load_config
-from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
-from jaxseg.program import build_program
 
 STEPS = 60
 CONFIG = "configs/quickstart.py:unet,width=4,depth=2,dropout=(0.5,)"
@@ -177,18 +174,14 @@ def differences(workdir: Path, other: Path) -> list[str]:
             found.append(f"{field.name} differs")
     if numbers(workdir) != numbers(other):
         found.append("the log differs")
-    scores, theirs = (json.loads((each / "eval/val.json").read_text()) for each in (workdir, other))
-    if scores != theirs:
+    if scores(workdir) != scores(other):
         found.append("the scores differ")
     return found
 
 
 def final_state(workdir: Path) -> Any:
     """The state of a run's newest checkpoint."""
-    config, folder = load_config(workdir), workdir / "checkpoints"
-    classes = Classes.from_dict(checkpoint.load_meta(folder, "latest")["classes"])
-    program = build_program(config, classes, announce=lambda _: None)
-    return checkpoint.load(folder, "latest", like=jax.eval_shape(program.init_state))[0]
+    return runs.open_run(workdir, "latest", announce=lambda _: None).state
 
 
 def log(workdir: Path) -> list[dict[str, Any]]:
@@ -196,6 +189,11 @@ def log(workdir: Path) -> list[dict[str, Any]]:
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def scores(workdir: Path) -> dict[str, Any]:
+    """The scores of every evaluation, by file."""
+    return {path.name: json.loads(path.read_text()) for path in workdir.glob("eval/*/*.json")}
 
 
 def numbers(workdir: Path) -> list[dict[str, Any]]:

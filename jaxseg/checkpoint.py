@@ -4,6 +4,9 @@ A checkpoint holds the training state, and a `meta` record: the config, the clas
 position in the data, which is the step. Saving is asynchronous; the manifest is written once
 Orbax has committed. Orbax restores overwritten bytes without a word and takes an empty directory
 for the latest step, so a run continues from the newest step that passes its manifest.
+
+A step is saved before it is evaluated, and its score is put beside it afterwards. A checkpoint is
+deleted only when newer ones are committed and sealed.
 """
 
 import contextlib
@@ -18,14 +21,14 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from flax import serialization
-from orbax.checkpoint import checkpoint_managers
 
 from jaxseg import files, hosts
+from jaxseg.compilation import Announce
 from jaxseg.errors import UserError
-from jaxseg.parallel import Announce
 from jaxseg.state import TrainState
 
 MANIFEST = "manifest.json"
+SCORES = "scores.json"
 
 
 class Checkpoints:
@@ -33,50 +36,55 @@ class Checkpoints:
 
     def __init__(self, directory: Path, *, keep: int, announce: Announce):
         self.directory = directory = directory.absolute()  # Orbax takes no relative path
+        self._keep = keep
         if hosts.is_first():
             _set_damaged_aside(directory, announce)
         hosts.wait("damaged checkpoints are set aside")
-        policies = [
-            checkpoint_managers.LatestN(keep),
-            checkpoint_managers.BestN(
-                get_metric_fn=_miou, n=1, keep_checkpoints_without_metrics=False
-            ),
-        ]
         self._manager = ocp.CheckpointManager(
             directory,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=_miou,
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,
-            ),
+            # keeps all: what is deleted, and when, `_prune` decides
+            options=ocp.CheckpointManagerOptions(cleanup_tmp_directories=True),
         )
-        self._unsealed: tuple[int, float | None] | None = None
+        # In memory too: all processes must delete alike, and one may not see another's file yet.
+        self._miou = {step: miou_of(directory / str(step)) for step in steps(directory)}
+        self._unsealed: int | None = None
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, meta: dict[str, Any], *, miou: float | None) -> None:
-        """Begin to save; what is there for this step already, saved without mIoU, is replaced.
+    def is_evaluated(self, step: int) -> bool:
+        return (self.directory / str(step) / SCORES).exists()
+
+    def save(self, state: TrainState, meta: dict[str, Any]) -> None:
+        """Begin to save, unless this step is there already.
 
         Raises:
           UserError: this save, or the last one, which ran beside training, could not be written.
         """
         step = int(state.step)
+        self._finish_save()
+        if step in self._manager.all_steps():
+            return
         with self._explained():
-            self._manager.wait_until_finished()
-            self.seal()
-            if step in self._manager.all_steps():
-                self._manager.delete(step)
-            self._unsealed = (step, miou)
+            self._unsealed = step
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(serialization.to_state_dict(state)),
                     meta=ocp.args.JsonSave(meta),
                 ),
-                metrics=None if miou is None else {"miou": miou},
                 force=True,
             )
+
+    def record(self, step: int, miou: float | None) -> None:
+        """Put the validation mIoU, None if it is undefined, beside a step that was saved."""
+        self._finish_save()
+        with self._explained():
+            if hosts.is_first():
+                path = self.directory / str(step) / SCORES
+                files.write_text(path, json.dumps({"miou": miou}) + "\n")
+        self._miou[step] = miou
+        self._prune()
 
     def seal(self) -> None:
         """Write the manifest of the last save if Orbax is done with it; cheap to call often."""
@@ -84,18 +92,34 @@ class Checkpoints:
             return
         with self._explained():
             self._manager.check_for_errors()
-            (step, miou), self._unsealed = self._unsealed, None
+            step, self._unsealed = self._unsealed, None
             if hosts.is_first():
                 folder = self.directory / str(step)
-                manifest = {"miou": miou, "sha256": _checksums(folder)}
+                manifest = {"sha256": _checksums(folder)}
                 files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
+        self._finish_save()
+        with self._explained():
+            self._manager.close()
+
+    def _finish_save(self) -> None:
+        """Wait for the save that runs beside training, seal it, and delete what it replaces."""
         with self._explained():
             self._manager.wait_until_finished()
-            self.seal()
-            self._manager.close()
+        self.seal()
+        self._prune()
+
+    def _prune(self) -> None:
+        """Keep the latest few and the best, once all saves are sealed; all processes call it."""
+        there = sorted(self._manager.all_steps())
+        kept = set(there[-self._keep :])
+        if scored := [step for step in there if self._miou.get(step) is not None]:
+            kept.add(max(scored, key=lambda step: (self._miou[step], step)))
+        with self._explained():
+            for step in sorted(set(there) - kept):
+                self._manager.delete(step)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -106,7 +130,9 @@ class Checkpoints:
             raise
         except (OSError, ValueError, RuntimeError) as error:
             what = (
-                f"the checkpoint of step {self._unsealed[0]}" if self._unsealed else "checkpoints"
+                "checkpoints"
+                if self._unsealed is None
+                else f"the checkpoint of step {self._unsealed}"
             )
             self._unsealed = None
             whole = [s for s in steps(self.directory) if not damage(self.directory / str(s))]
@@ -176,7 +202,10 @@ def find(directory: Path, step: str | int) -> int:
     if step == "latest":
         candidates = sorted(there, reverse=True)
     elif step == "best":
-        candidates = sorted(there, key=lambda s: (_best(directory / str(s)), s), reverse=True)
+        miou = {step: miou_of(directory / str(step)) for step in there}
+        candidates = sorted(
+            there, key=lambda s: (-1.0 if miou[s] is None else miou[s], s), reverse=True
+        )
     elif str(step).isdigit() and int(step) in there:
         candidates = [int(step)]
     else:
@@ -216,6 +245,12 @@ def damage(folder: Path) -> str | None:
     return None
 
 
+def newest(directory: Path) -> int | None:
+    """The newest whole step, None if there is none."""
+    whole = (s for s in sorted(steps(directory), reverse=True) if not damage(directory / str(s)))
+    return next(whole, None)
+
+
 def _set_damaged_aside(directory: Path, announce: Announce) -> None:
     """Rename what is not whole: nothing of it is lost, and Orbax does not stumble over it."""
     for step in steps(directory):
@@ -236,13 +271,12 @@ def steps(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
 
 
-def _best(folder: Path) -> float:
-    """The validation mIoU that a step was saved with, below zero if there is none."""
-    try:
-        miou = json.loads((folder / MANIFEST).read_text())["miou"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return -1.0
-    return -1.0 if miou is None else miou
+def miou_of(folder: Path) -> float | None:
+    """The validation mIoU of a step, None if it was not evaluated or has none."""
+    for name in (SCORES, MANIFEST):  # runs of version 0.1 have it in the manifest
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            return json.loads((folder / name).read_text())["miou"]
+    return None
 
 
 def _read(directory: Path, step: int, **args: Any) -> Any:
@@ -262,14 +296,10 @@ def _reason(error: Exception) -> str:
     return known[0] if known else text[:200]
 
 
-def _miou(metrics: dict[str, float]) -> float:
-    return metrics["miou"]
-
-
 def _checksums(folder: Path) -> dict[str, str]:
     digests = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
+        if path.is_file() and path.name not in (MANIFEST, SCORES):
             with path.open("rb") as file:
                 digests[str(path.relative_to(folder))] = hashlib.file_digest(
                     file, "sha256"

@@ -11,13 +11,16 @@ import platform
 import re
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import platformdirs
+
+Announce = Callable[[str], None]
 
 MAX_BYTES = 2 * 2**30  # a start of a large model keeps 2 to 5 MB
 _FAILURE = re.compile(r"Error (reading|writing) persistent compilation cache entry for '(.*?)': ")
@@ -126,3 +129,47 @@ def _without_failures(folder: Path, show: Callable) -> Callable:
 
 def _say(text: str) -> None:
     print(f"jaxseg: {text}", file=sys.stderr, flush=True)
+
+
+class Announced:
+    """A compiled step that says what it compiles, how long that took and whether it was cached.
+
+    It compiles once for each batch shape; `compile_seconds` is the total time of that. A
+    `deterministic` step gives the same bits at every run on one kind of device.
+    """
+
+    def __init__(
+        self, compiled: Callable, what: str, announce: Announce, *, deterministic: bool = False
+    ):
+        self._function, self._what, self._announce = compiled, what, announce
+        self._deterministic = deterministic
+        self._programs: dict[Any, Callable] = {}
+        self.compile_seconds = 0.0
+
+    def __call__(self, state: Any, batch: Mapping[str, Any]) -> Any:
+        shape = tuple(batch["image"].shape)
+        if shape not in self._programs:
+            size = "x".join(map(str, shape))
+            self._announce(f"compiling {self._what} for images {size} ...")
+            self._programs[shape] = self._compile(state, batch)
+        return self._programs[shape](state, batch)
+
+    def lower(self, state: Any, batch: Mapping[str, Any]) -> Any:
+        """The program before it is compiled, to look into."""
+        return self._function.lower(state, batch)
+
+    def _options(self) -> dict[str, Any]:
+        """A GPU adds some sums up in the order in which threads finish, unless told not to."""
+        fixed = self._deterministic and jax.default_backend() == "gpu"
+        return {"xla_gpu_deterministic_ops": True} if fixed else {}
+
+    def _compile(self, state: Any, batch: Mapping[str, Any]) -> Callable:
+        start = time.perf_counter()
+        lowered = self.lower(state, batch)
+        with hits() as found:
+            program = lowered.compile(compiler_options=self._options())
+        seconds = time.perf_counter() - start
+        self.compile_seconds += seconds
+        how = "from the cache" if found else "compiled"
+        self._announce(f"{self._what}: {how} in {seconds:.1f} s")
+        return program

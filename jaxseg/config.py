@@ -1,9 +1,12 @@
 """A run's config: read from a file and flags, kept in the run's folder, compared on a resume."""
 
 import contextlib
+import dataclasses
 import json
+import math
 import re
 import sys
+import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,14 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from jaxseg import files
+from jaxseg import defaults, files, models
+from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError, suggest
 
 # Keys that may differ between a run and its continuation: they change no number.
 FREE_KEYS = {
     "dataset.data_dir",
+    "dataset.source",
     "dataset.cache",
     "pipeline.workers",
     "pipeline.prefetch",
@@ -114,31 +119,49 @@ def _unknown_key(message: str, argv: Sequence[str]) -> str:
     return f"the config has no key {key!r}; {hint}`jaxseg train --help` says how to list them"
 
 
+# Keys that earlier versions stored under another name, or that no version reads any more.
+RENAMED = {
+    "loss.class_weights": "loss.cross_entropy.class_weights",
+    "loss.label_smoothing": "loss.cross_entropy.label_smoothing",
+}
+REMOVED = {"dataset.builder_config", "lowerings.grouped_conv"}
+# What runs did that were stored before the key existed, where today's default is another.
+BEFORE: dict[str, Any] = {}
+
+
 def load_config(workdir: Path) -> ConfigDict:
-    """The resolved config of a run."""
+    """The resolved config of a run, in today's keys."""
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(
             f"{workdir} is not a run: it has no config.json; train with --workdir first"
         )
-    values, defaults = json.loads(path.read_text()), _defaults()
-    for key in FREE_KEYS - _flat(values).keys():  # they change no number, so any value will do
-        part, _, name = key.rpartition(".")
-        (values.setdefault(part, {}) if part else values)[name] = defaults[key]
-    if missing := sorted(defaults.keys() - _flat(values).keys()):
-        raise UserError(
-            f"{path} lacks {', '.join(missing)}: it is from an older jaxseg; if what was new in "
-            "these is off in this run, add them as jaxseg/defaults.py has them"
+    values, added = migrate(json.loads(path.read_text()))
+    if added := sorted(added - FREE_KEYS):
+        told = ", ".join(f"{key}={_flat(values)[key]!r}" for key in added)
+        print(
+            f"{path} is of an earlier version; what it lacks is as it was: {told}", file=sys.stderr
         )
     return locked(values)
 
 
-def _defaults() -> dict[str, Any]:
-    """Every key that a run's config has, but the model's own options."""
-    from jaxseg import defaults
+def migrate(stored: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """A stored config in today's keys, and the keys that were added to it.
 
-    flat = _flat(defaults.get_config("unet").to_dict())
-    return {key: value for key, value in flat.items() if not key.startswith("model.")}
+    What is added has the value that reproduces what the run did before the key existed.
+    """
+    flat = {RENAMED.get(key, key): value for key, value in _flat(stored).items()}
+    flat = {key: value for key, value in flat.items() if key not in REMOVED}
+    known = {**_flat(defaults.get_config(flat["model.name"]).to_dict()), **BEFORE}
+    added = {key for key in known if key not in flat and not _is_foreign(key, flat)}
+    return _nested({**flat, **{key: known[key] for key in added}}), added
+
+
+def _is_foreign(key: str, flat: dict[str, Any]) -> bool:
+    """Whether BEFORE has a key of a model's option that the run's model does not have."""
+    return key.startswith("model.") and key[len("model.") :] not in models.options(
+        flat["model.name"]
+    ).keys() | {"name"}
 
 
 def locked(values: dict[str, Any]) -> ConfigDict:
@@ -154,60 +177,156 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-AT_LEAST = {
-    "total_steps": 1,
-    "batch_size": 1,
-    "log_every": 1,
-    "grad_accum_steps": 1,
-    "num_predictions": 0,
-    "pipeline.workers": 1,
-    "profile.first_step": 1,
-    "profile.steps": 1,
-    "schedule.warmup_steps": 0,
-    "eval.batch_size": 1,
-    "eval.size_multiple": 1,
-    "checkpoint.keep": 2,  # one stays whole while another is written
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Numbers from `low` to `high`, or between them if it is `open` there."""
+
+    low: float = 0
+    high: float = math.inf
+    open: str = ""  # "low", "high" or both
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if "low" in self.open else value >= self.low
+        below = value < self.high if "high" in self.open else value <= self.high
+        return above and below and math.isfinite(value)  # so NaN is nowhere
+
+    def __str__(self) -> str:
+        low = f"more than {self.low}" if "low" in self.open else f"at least {self.low}"
+        high = f"less than {self.high}" if "high" in self.open else f"at most {self.high}"
+        return low if self.high == math.inf else f"{low} and {high}"
+
+
+NOT_NEGATIVE, POSITIVE, FROM_ONE = Interval(), Interval(open="low"), Interval(low=1)
+SHARE = Interval(0, 1, open="high")
+RANGES = {
+    "seed": NOT_NEGATIVE,
+    "total_steps": FROM_ONE,
+    "batch_size": FROM_ONE,
+    "grad_accum_steps": FROM_ONE,
+    "log_every": FROM_ONE,
+    "num_predictions": NOT_NEGATIVE,
+    "ema_decay": SHARE,
+    "dataset.mean": Interval(0, 255),
+    "dataset.std": POSITIVE,
+    "augment.crop_size": FROM_ONE,
+    "augment.scale": POSITIVE,
+    "augment.brightness": NOT_NEGATIVE,
+    "augment.contrast": NOT_NEGATIVE,
+    "augment.saturation": NOT_NEGATIVE,
+    "augment.elastic": NOT_NEGATIVE,
+    "augment.elastic_grid": Interval(low=2),
+    "pipeline.workers": FROM_ONE,
+    "pipeline.prefetch": NOT_NEGATIVE,
+    "loss.aux_weight": NOT_NEGATIVE,
+    "loss.border_weight": NOT_NEGATIVE,
+    "loss.border_sigma": POSITIVE,
+    "loss.border_classes": NOT_NEGATIVE,
+    "optimizer.momentum": SHARE,
+    "optimizer.betas": SHARE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.encoder_lr_multiplier": NOT_NEGATIVE,
+    "optimizer.grad_clip_norm": NOT_NEGATIVE,
+    "schedule.learning_rate": NOT_NEGATIVE,
+    "schedule.power": NOT_NEGATIVE,
+    "schedule.warmup_steps": NOT_NEGATIVE,
+    "eval.every": NOT_NEGATIVE,
+    "eval.batch_size": FROM_ONE,
+    "eval.canvas": NOT_NEGATIVE,
+    "eval.size_multiple": FROM_ONE,
+    "eval.tile_size": NOT_NEGATIVE,
+    "profile.first_step": FROM_ONE,
+    "profile.steps": FROM_ONE,
+    "checkpoint.every": NOT_NEGATIVE,
+    "checkpoint.keep": Interval(low=2),  # one stays whole while another is written
 }
-LENGTHS = {
-    "dataset.mean": 3,
-    "dataset.std": 3,
-    "eval.canvas": 2,
-    "optimizer.betas": 2,
+CHOICES = {
+    "dtype": ("float32", "bfloat16"),
+    "parallel": ("jit", "pmap"),
+    "batch_norm": ("global", "per_device", "frozen"),
+    "pipeline.on_unreadable": ("stop", "skip"),
+    "optimizer.name": ("sgd", "adamw"),
+    "schedule.name": ("poly", "cosine", "constant"),
 }
 
 
-def check_config(config: ConfigDict) -> None:
-    """Refuse numbers that would only fail later, hours into a run."""
-    flat = _flat(config.to_dict())
-    for key, least in AT_LEAST.items():
-        if flat[key] < least:
-            raise UserError(f"config.{key} is {flat[key]}, expected at least {least}")
-    for key, length in LENGTHS.items():
-        if len(flat[key]) != length:
-            raise UserError(f"config.{key} is {flat[key]}, expected {length} numbers")
-    if (value := config.pipeline.on_unreadable) not in ("stop", "skip"):
-        raise UserError(f"config.pipeline.on_unreadable is {value!r}, expected stop or skip")
-    if not 0 <= config.ema_decay < 1:
-        raise UserError(f"config.ema_decay is {config.ema_decay}, expected 0 (off) up to below 1")
-
-
-def store_config(
-    config: ConfigDict, workdir: Path, *, allow_change: bool, write: bool = True
-) -> None:
-    """Write `config.json`, or compare with the one that is there; `write` False only compares.
+def check_config(config: ConfigDict) -> Config:
+    """The config as frozen dataclasses, every value of it of the right type and in its range.
 
     Raises:
-      UserError: the folder can't be written, or holds a run whose config differs.
+      UserError: what would otherwise only fail later, hours into a run.
+    """
+    checked = _section(Config, config.to_dict(), "config.")
+    flat = _flat(to_dict(checked))
+    for key, interval in RANGES.items():
+        values = flat[key] if isinstance(flat[key], tuple) else (flat[key],)
+        if not all(value in interval for value in values):
+            raise UserError(f"config.{key} is {flat[key]}, expected {interval}")
+    for key, choices in CHOICES.items():
+        if flat[key] not in choices:
+            raise UserError(f"config.{key} is {flat[key]!r}; {suggest(flat[key], choices)}")
+    for name, term in checked.loss.terms.items():
+        if "weight" not in term or term["weight"] not in NOT_NEGATIVE:
+            raise UserError(
+                f"config.loss.{name}.weight is {term.get('weight')}, expected 0 or more"
+            )
+    low, high = checked.augment.scale
+    if low > high:
+        raise UserError(f"config.augment.scale is ({low}, {high}), expected the smaller one first")
+    return checked
+
+
+def _section(cls: Any, values: dict[str, Any], prefix: str) -> Any:
+    """`cls` from a plain dict, with the types of its fields checked."""
+    hints, given, others = typing.get_type_hints(cls), dict(values), {}
+    for field in dataclasses.fields(cls):
+        kind, key = hints[field.name], prefix + field.name
+        if field.metadata.get("others"):
+            others[field.name] = given  # what the named fields leave
+        elif field.name not in given:
+            raise UserError(f"the config has no {key}: begin it with jaxseg/defaults.py")
+        elif dataclasses.is_dataclass(kind):
+            others[field.name] = _section(kind, given.pop(field.name), key + ".")
+        else:
+            others[field.name] = _of_type(kind, given.pop(field.name), key)
+    if given and not any(field.metadata.get("others") for field in dataclasses.fields(cls)):  # pyright: ignore[reportArgumentType]
+        raise UserError(f"the config has no key {prefix}{min(given)}: {suggest(min(given), hints)}")
+    return cls(**others)
+
+
+def _of_type(kind: Any, value: Any, key: str) -> Any:
+    """`value`, as a float or tuple if `kind` is one; raises UserError if it is none of `kind`."""
+    if typing.get_origin(kind) is tuple and isinstance(value, tuple | list):
+        kinds = typing.get_args(kind)
+        if kinds[-1] is ...:
+            kinds = kinds[:1] * len(value)
+        if len(kinds) != len(value):
+            raise UserError(f"{key} is {value}, expected {len(kinds)} numbers")
+        return tuple(_of_type(k, v, key) for k, v in zip(kinds, value, strict=True))
+    if kind is float and type(value) is int:
+        return float(value)
+    plain = typing.get_origin(kind) or kind
+    if not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{key} is {value!r}, expected {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def check_unchanged(config: Config, workdir: Path) -> None:
+    """Compare with the config of the run in `workdir`, if there is one.
+
+    Raises:
+      UserError: the folder holds a run whose config differs.
     """
     path = workdir / "config.json"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not allow_change:
-            _refuse_difference(json.loads(path.read_text()), json.loads(config.to_json()), workdir)
-        if write:
-            files.write_text(path, config.to_json(indent=2, sort_keys=True) + "\n")
-    except OSError as error:
-        raise UserError(f"can't write to --workdir {workdir}: {error.strerror}") from None
+    if path.exists():
+        stored, _ = migrate(json.loads(path.read_text()))
+        _refuse_difference(stored, json.loads(json.dumps(to_dict(config))), workdir)
+
+
+def store_config(config: Config, workdir: Path, *, write: bool = True) -> None:
+    """Write the run's `config.json`."""
+    if write:
+        text = json.dumps(to_dict(config), indent=2, sort_keys=True)
+        files.write_text(workdir / "config.json", text + "\n")
 
 
 def _refuse_difference(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
@@ -219,6 +338,17 @@ def _refuse_difference(old: dict[str, Any], new: dict[str, Any], workdir: Path) 
             f"{workdir} holds a run with another config ({'; '.join(changed)}): "
             "choose another --workdir, or continue all the same with --allow_config_change"
         )
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, name = key.split(".")
+        section = tree
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = value
+    return tree
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

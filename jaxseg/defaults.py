@@ -1,11 +1,18 @@
-"""Every default of the project, once. A config file starts here and changes what its claim needs.
+"""Every key of a config with its type, its default and its meaning, once.
+
+`get_config` gives these defaults as a ConfigDict, which a file of configs/ then changes as its
+claim needs; `config.check_config` turns the result into the frozen dataclasses below, which all
+code reads: there a misspelt key is a type error.
 
 A config file defines `get_config(arg)`, where `arg` is `MODEL[,KEY=VALUE...]`: the model is a file
-of `jaxseg/models`, the keys are that model's own options. Everything else is changed on the
-command line, for example `--config.schedule.learning_rate=0.02`.
+of jaxseg/models, the keys are that model's own options. Everything else is changed on the command
+line, for example `--config.schedule.learning_rate=0.02`.
 """
 
 import ast
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,104 +20,177 @@ from ml_collections import ConfigDict
 from jaxseg.errors import UserError, suggest
 
 
-def get_config(arg: str) -> ConfigDict:
-    """The defaults, with the model that `arg` names; raises UserError for a wrong name or key."""
-    from jaxseg.ops import catalogue
+def _others() -> Any:
+    """A field for the keys of a section that another file defines, such as a model's options."""
+    return field(default_factory=dict, metadata={"others": True})
 
-    config = ConfigDict()
-    config.seed = 0  # parameters, data order, augmentation and dropout all follow from it
-    config.total_steps = 10_000
-    config.batch_size = 16  # of all devices together
-    config.dtype = "float32"  # of the computation, or "bfloat16"; parameters are always float32
-    config.deterministic = False  # the same bits at every run on a GPU too, where that is slower
-    config.parallel = "jit"  # or "pmap"
-    config.fsdp = False  # split parameters and optimizer over the devices: less memory (jit)
-    config.grad_accum_steps = 1  # parts of a batch that pass one after the other: less memory
-    # Of what batch norm takes its statistics: the batch of all devices ("global"), each device's
-    # own share ("per_device"), or nothing, the running ones stay ("frozen").
-    config.batch_norm = "global"
-    config.remat = False  # compute the encoder's blocks anew in the backward pass: less memory
-    config.log_every = 20  # steps
-    config.num_predictions = 4  # overlays drawn after the last evaluation
-    config.model = model_config(arg)
-    # Weights to begin with: a file, hf://ORG/NAME[@REVISION][/FILE], or a run's folder[@STEP].
-    config.init_from = ""
-    config.init_fresh = ()  # shell patterns of layers that stay fresh all the same: ("score_*",)
-    config.init_unused = ()  # of what the source has and is left out
 
-    config.dataset = ConfigDict()
-    config.dataset.name = ""  # a file of jaxseg/data
-    config.dataset.data_dir = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
-    config.dataset.train_split = "train"  # any TFDS split, slices such as train[:80%] too
-    config.dataset.val_split = "val"
-    config.dataset.cache = False  # keep decoded examples in memory: for sets of a few gigabytes
-    config.dataset.mean = (123.675, 116.28, 103.53)  # ImageNet's RGB, in 0..255
-    config.dataset.std = (58.395, 57.12, 57.375)
+@dataclass(frozen=True)
+class Model:
+    name: str = ""  # a file of jaxseg/models
+    options: Mapping[str, Any] = _others()  # the fields of its class
 
-    config.augment = ConfigDict()
-    config.augment.crop_size = (512, 512)  # height, width
-    config.augment.scale = (0.5, 2.0)  # uniform, as in DeepLabv3, section 4.1
-    config.augment.flip = True  # left-right, every second example
-    config.augment.vertical_flip = False
-    config.augment.rotate90 = False
-    config.augment.brightness = 0.0  # largest relative change; 0 is off
-    config.augment.contrast = 0.0
-    config.augment.saturation = 0.0
-    config.augment.elastic = 0.0  # std in pixels of smooth displacements (U-Net, section 3.1: 10)
-    config.augment.elastic_grid = 3  # their points a side
 
-    config.pipeline = ConfigDict()
-    config.pipeline.workers = 2  # threads
-    config.pipeline.prefetch = 4  # batches made ahead
-    config.pipeline.on_unreadable = "stop"  # or "skip": leave damaged examples out, and count them
+@dataclass(frozen=True)
+class Dataset:
+    name: str = ""  # a file of jaxseg/data/sets
+    source: str = ""  # a folder to prepare on first use, of sets that are made from any folder
+    data_dir: str = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
+    train_split: str = "train"  # any TFDS split, slices such as train[:80%] too
+    val_split: str = "val"
+    cache: bool = False  # keep decoded examples in memory: for sets of a few gigabytes
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet's RGB, in 0..255
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    options: Mapping[str, Any] = _others()  # what the set's file reads besides
 
-    config.loss = ConfigDict()
-    config.loss.label_smoothing = 0.0
-    config.loss.class_weights = ()  # one a class, or empty; `jaxseg data stats` prints them
-    config.loss.border_weight = 0.0  # w0 of U-Net's weight map (equation 2: 10) for gaps of cells
-    config.loss.border_sigma = 5.0  # pixels
-    config.loss.border_classes = ()  # whose connected components are cells; empty: all but class 0
-    config.loss.aux_weight = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 5)
 
-    config.lowerings = ConfigDict()  # how jaxseg/ops compute: one of their LOWERINGS, or
-    config.lowerings.update(dict.fromkeys(catalogue.OPERATIONS, "measured"))  # the fastest known
+@dataclass(frozen=True)
+class Augment:
+    crop_size: tuple[int, int] = (512, 512)  # height, width
+    scale: tuple[float, float] = (0.5, 2.0)  # uniform, as in DeepLabv3, section 4.1
+    flip: bool = True  # left-right, every second example
+    vertical_flip: bool = False
+    rotate90: bool = False
+    brightness: float = 0.0  # largest relative change; 0 is off
+    contrast: float = 0.0
+    saturation: float = 0.0
+    elastic: float = 0.0  # std in pixels of smooth displacements (U-Net, section 3.1: 10)
+    elastic_grid: int = 3  # their points a side
 
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"  # or "adamw"
-    config.optimizer.momentum = 0.9  # sgd
-    config.optimizer.betas = (0.9, 0.999)  # adamw
-    config.optimizer.weight_decay = 1e-4  # of kernels only: biases and norms are free
-    config.optimizer.encoder_lr_multiplier = 1.0
-    config.optimizer.grad_clip_norm = 0.0  # of all gradients together; 0 is off
 
-    config.schedule = ConfigDict()
-    config.schedule.name = "poly"  # or "cosine", "constant"
-    config.schedule.learning_rate = 0.01
-    config.schedule.power = 0.9  # poly
-    config.schedule.warmup_steps = 0  # linear, from zero
+@dataclass(frozen=True)
+class Pipeline:
+    workers: int = 2  # threads
+    prefetch: int = 4  # batches made ahead
+    on_unreadable: str = "stop"  # or "skip": leave damaged examples out, and count them
 
-    config.ema_decay = 0.0  # of parameters and statistics that evaluation then uses; 0 is off
 
-    config.eval = ConfigDict()
-    config.eval.every = 1000  # steps
-    config.eval.batch_size = 8
-    config.eval.canvas = (0, 0)  # height, width that images are padded to at least; DeepLab: 513
-    config.eval.size_multiple = 32  # larger ones to multiples beyond it, so that few shapes compile
+@dataclass(frozen=True)
+class Loss:
+    """A weighted sum of losses: `loss.NAME.weight` and the options of jaxseg/losses/NAME.py."""
+
+    aux_weight: float = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 5)
+    border_weight: float = 0.0  # w0 of U-Net's weight map (equation 2: 10) for gaps between cells
+    border_sigma: float = 5.0  # pixels
+    border_classes: tuple[int, ...] = ()  # whose connected components are cells; empty: all but 0
+    terms: Mapping[str, Mapping[str, Any]] = _others()
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    name: str = "sgd"  # or "adamw"
+    momentum: float = 0.9  # sgd
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw
+    weight_decay: float = 1e-4  # skips biases and norm parameters
+    encoder_lr_multiplier: float = 1.0
+    grad_clip_norm: float = 0.0  # of all gradients together; 0 is off
+
+
+@dataclass(frozen=True)
+class Schedule:
+    name: str = "poly"  # or "cosine", "constant"
+    learning_rate: float = 0.01
+    power: float = 0.9  # poly
+    warmup_steps: int = 0  # linear, from zero
+
+
+@dataclass(frozen=True)
+class Eval:
+    every: int = 1000  # steps; 0: at the end only
+    batch_size: int = 8
+    canvas: tuple[int, int] = (
+        0,
+        0,
+    )  # height, width that images are padded to at least; DeepLab: 513
+    size_multiple: int = 32  # larger images: to multiples beyond it, so that few shapes compile
     # Output pixels a side that are computed at a time, for unpadded models (U-Net's overlap-tile):
     # less memory, same result. 0 is the whole image. They see it mirrored, and no padding.
-    config.eval.tile_size = 0
+    tile_size: int = 0
 
-    config.profile = ConfigDict()  # of `jaxseg train --profile`
-    config.profile.first_step = 10  # counted from where this start begins: the first compiles
-    config.profile.steps = 5
 
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = 1000  # steps; every evaluation saves too
-    config.checkpoint.keep = 2  # the latest so many, at least 2, and the best by validation mIoU
-    return config
+@dataclass(frozen=True)
+class Profile:
+    """Of `jaxseg train --profile`."""
+
+    first_step: int = 10  # counted from where this start begins: the first step compiles
+    steps: int = 5
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    every: int = 1000  # steps; every evaluation saves too
+    keep: int = 2  # the latest so many, at least 2, and the best by validation mIoU
+
+
+@dataclass(frozen=True)
+class Config:
+    seed: int = 0  # parameters, data order, augmentation and dropout all follow from it
+    total_steps: int = 10_000
+    batch_size: int = 16  # of all devices together
+    dtype: str = "float32"  # of the computation, or "bfloat16"; parameters are always float32
+    deterministic: bool = False  # the same bits at every run on a GPU too, where that is slower
+    parallel: str = "jit"  # or "pmap"
+    fsdp: bool = False  # split parameters and optimizer over the devices: less memory (jit)
+    grad_accum_steps: int = 1  # parts of a batch that pass one after the other: less memory
+    # What batch norm takes its statistics of: the batch of all devices ("global"), each device's
+    # own share ("per_device"), or nothing, the running ones stay ("frozen").
+    batch_norm: str = "global"
+    remat: bool = False  # recompute the encoder's blocks in the backward pass: less memory
+    log_every: int = 20  # steps
+    num_predictions: int = 4  # overlays drawn after the last evaluation
+    evals: tuple[str, ...] = ("miou",)  # files of jaxseg/evaluators; the best checkpoint is miou's
+    # Weights to begin with: a file, hf://ORG/NAME[@REVISION][/FILE], or a run's folder[@STEP].
+    init_from: str = ""
+    init_fresh: tuple[str, ...] = ()  # shell patterns of layers that stay fresh: ("score_*",)
+    init_unused: tuple[str, ...] = ()  # of what the source has and is left out
+    ema_decay: float = 0.0  # of parameters and statistics that evaluation then uses; 0 is off
+    model: Model = Model()
+    dataset: Dataset = Dataset()
+    augment: Augment = Augment()
+    pipeline: Pipeline = Pipeline()
+    loss: Loss = Loss()
+    lowerings: Mapping[str, str] = field(default_factory=dict)  # how jaxseg/ops compute each
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    eval: Eval = Eval()
+    profile: Profile = Profile()
+    checkpoint: Checkpoint = Checkpoint()
+
+
+def get_config(arg: str) -> ConfigDict:
+    """The defaults, with the model that `arg` names; raises UserError for a wrong name or key."""
+    from jaxseg import losses
+    from jaxseg.ops import catalogue
+
+    config = Config(
+        model=model_of(arg),
+        loss=Loss(terms=losses.defaults()),
+        # the fastest that was measured on this kind of device; or one of the operation's LOWERINGS
+        lowerings=dict.fromkeys(catalogue.OPERATIONS, "measured"),
+    )
+    return ConfigDict(to_dict(config))
+
+
+def to_dict(section: Any) -> dict[str, Any]:
+    """A section as nested plain values; keys that another file defines stand beside the others."""
+    values: dict[str, Any] = {}
+    for each in dataclasses.fields(section):
+        value = getattr(section, each.name)
+        if each.metadata.get("others"):
+            values.update({k: dict(v) if isinstance(v, Mapping) else v for k, v in value.items()})
+        elif dataclasses.is_dataclass(value):
+            values[each.name] = to_dict(value)
+        else:
+            values[each.name] = dict(value) if isinstance(value, Mapping) else value
+    return values
 
 
 def model_config(arg: str) -> ConfigDict:
+    """`"deeplabv3plus,backbone=resnet50"` -> the model's name and all of its options."""
+    return ConfigDict(to_dict(model_of(arg)))
+
+
+def model_of(arg: str) -> Model:
     """`"deeplabv3plus,backbone=resnet50"` -> the model's name and all of its options."""
     from jaxseg import models
 
@@ -123,7 +203,7 @@ def model_config(arg: str) -> ConfigDict:
         if key not in options:
             raise UserError(f"{name} has no option {key!r}; {suggest(key, options)}")
         options[key] = _parse_value(name, key, value, default=options[key])
-    return ConfigDict({"name": name, **options})
+    return Model(name, options)
 
 
 def _split(arg: str) -> list[str]:

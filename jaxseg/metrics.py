@@ -34,7 +34,7 @@ def scores(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     """All metrics of one confusion matrix (rows truth, columns prediction).
 
     A class absent from truth and prediction alike has no IoU: it is None, is left out of the
-    means, and is listed under "absent".
+    means, and is listed under "absent". Without a single valid pixel every number is None.
     """
     confusion = np.asarray(confusion, np.int64)
     true_positive = np.diag(confusion).astype(np.float64)
@@ -51,9 +51,9 @@ def scores(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     }
     return {
         "miou": _mean(iou),
-        "pixel_accuracy": float(true_positive.sum() / total) if total else 0.0,
+        "pixel_accuracy": float(true_positive.sum() / total) if total else None,
         "mean_accuracy": _mean(recall),
-        "frequency_weighted_iou": float(np.nansum(truth * iou) / total) if total else 0.0,
+        "frequency_weighted_iou": float(np.nansum(truth * iou) / total) if total else None,
         **{
             key: {
                 n: None if np.isnan(v) else float(v)
@@ -74,15 +74,15 @@ def table(result: dict[str, Any]) -> str:
     share = truth / max(truth.sum(), 1)
     lines = [f"{'class':<{width}}   IoU %  accuracy %  Dice %  pixels %"]
     for (name, iou), pixels in zip(result["iou"].items(), share, strict=True):
-        row = (_percent(iou), _percent(result["accuracy"][name]), _percent(result["dice"][name]))
+        row = (percent(iou), percent(result["accuracy"][name]), percent(result["dice"][name]))
         lines.append(
             f"{name:<{width}}  {row[0]:>6}  {row[1]:>10}  {row[2]:>6}  {100 * pixels:8.2f}"
         )
-    mean = tuple(_percent(result[key]) for key in ("miou", "mean_accuracy", "mean_dice"))
+    mean = tuple(percent(result[key]) for key in ("miou", "mean_accuracy", "mean_dice"))
     lines.append(f"{'mean':<{width}}  {mean[0]:>6}  {mean[1]:>10}  {mean[2]:>6}")
     lines.append(
-        f"pixel accuracy {_percent(result['pixel_accuracy'])} %, "
-        f"frequency-weighted IoU {_percent(result['frequency_weighted_iou'])} %"
+        f"pixel accuracy {percent(result['pixel_accuracy'])} %, "
+        f"frequency-weighted IoU {percent(result['frequency_weighted_iou'])} %"
     )
     if result["absent"]:
         lines.append("in neither truth nor prediction, left out: " + ", ".join(result["absent"]))
@@ -94,9 +94,10 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """In percent: "12.34", or "-" for what is undefined."""
     return "-" if value is None else f"{100 * value:.2f}"

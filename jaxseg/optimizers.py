@@ -4,12 +4,11 @@ from typing import Any
 
 import jax
 import optax
-from ml_collections import ConfigDict
 
-from jaxseg.errors import UserError, suggest
+from jaxseg.defaults import Config
 
 
-def schedule(config: ConfigDict) -> optax.Schedule:
+def schedule(config: Config) -> optax.Schedule:
     """Learning rate by step: linear warm-up from zero, then poly, cosine or constant to the end.
 
     poly is lr * (1 - t)^power (DeepLabv3, Chen et al. 2017, section 4.1), with t the share done of
@@ -22,8 +21,6 @@ def schedule(config: ConfigDict) -> optax.Schedule:
         "cosine": lambda: optax.cosine_decay_schedule(s.learning_rate, rest),
         "constant": lambda: optax.constant_schedule(s.learning_rate),
     }
-    if s.name not in shapes:
-        raise UserError(f"config.schedule.name is {s.name!r}; {suggest(s.name, shapes)}")
     main = shapes[s.name]()
     if not warmup:
         return main
@@ -32,7 +29,7 @@ def schedule(config: ConfigDict) -> optax.Schedule:
     )
 
 
-def optimizer(config: ConfigDict) -> optax.GradientTransformation:
+def optimizer(config: Config) -> optax.GradientTransformation:
     """SGD with momentum or AdamW.
 
     Weight decay touches kernels only. SGD adds it to the gradient before the momentum, as the
@@ -44,8 +41,6 @@ def optimizer(config: ConfigDict) -> optax.GradientTransformation:
         "sgd": lambda: (decay, optax.trace(o.momentum)),
         "adamw": lambda: (optax.scale_by_adam(*o.betas), decay),
     }
-    if o.name not in cores:
-        raise UserError(f"config.optimizer.name is {o.name!r}; {suggest(o.name, cores)}")
     clip = (optax.clip_by_global_norm(o.grad_clip_norm),) if o.grad_clip_norm else ()
     slow = ()
     if o.encoder_lr_multiplier != 1.0:

@@ -7,7 +7,6 @@ places its own part of the batch.
 """
 
 import functools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,11 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from jaxseg import compilation
 from jaxseg.errors import UserError, suggest
 from jaxseg.ops.norm import Statistics
-
-Announce = Callable[[str], None]
 
 # Smaller arrays are not worth a message of their own: they stay whole on every device.
 SHARDED_FROM = 2**14  # numbers
@@ -168,47 +164,3 @@ def check_batch_size(batch_size: int, num_devices: int, grad_accum_steps: int) -
             f"config.batch_size is {batch_size}, which {num_devices} devices{parts} can't share "
             f"evenly: use a multiple of {shares}"
         )
-
-
-class Announced:
-    """A step that says what it compiles, how long that took and whether the cache had it.
-
-    It compiles once a batch shape; `compile_seconds` is the time that took in all. What is
-    `deterministic` gives the same bits at every run on one kind of device.
-    """
-
-    def __init__(
-        self, compiled: Callable, what: str, announce: Announce, *, deterministic: bool = False
-    ):
-        self._function, self._what, self._announce = compiled, what, announce
-        self._deterministic = deterministic
-        self._programs: dict[Any, Callable] = {}
-        self.compile_seconds = 0.0
-
-    def __call__(self, state: Any, batch: Mapping[str, Any]) -> Any:
-        shape = tuple(batch["image"].shape)
-        if shape not in self._programs:
-            size = "x".join(map(str, shape))
-            self._announce(f"compiling {self._what} for images {size} ...")
-            self._programs[shape] = self._compile(state, batch)
-        return self._programs[shape](state, batch)
-
-    def lower(self, state: Any, batch: Mapping[str, Any]) -> Any:
-        """The program before it is compiled, to look into."""
-        return self._function.lower(state, batch)
-
-    def _options(self) -> dict[str, Any]:
-        """A GPU adds up some sums in the order in which threads come, unless it is told not to."""
-        fixed = self._deterministic and jax.default_backend() == "gpu"
-        return {"xla_gpu_deterministic_ops": True} if fixed else {}
-
-    def _compile(self, state: Any, batch: Mapping[str, Any]) -> Callable:
-        start = time.perf_counter()
-        lowered = self.lower(state, batch)
-        with compilation.hits() as hits:
-            program = lowered.compile(compiler_options=self._options())
-        seconds = time.perf_counter() - start
-        self.compile_seconds += seconds
-        how = "from the cache" if hits else "compiled"
-        self._announce(f"{self._what}: {how} in {seconds:.1f} s")
-        return program

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from jaxseg import drawing
@@ -13,19 +12,20 @@ from jaxseg.data import padding
 from jaxseg.data.images import read_image
 from jaxseg.data.layout import SUFFIXES
 from jaxseg.data.source import Classes, Source
+from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.program import Program
 from jaxseg.state import TrainState
 
 
 def predict(
-    program: Program, config: ConfigDict, state: TrainState, image: UInt8[np.ndarray, "h w 3"]
+    program: Program, config: Config, state: TrainState, image: UInt8[np.ndarray, "h w 3"]
 ) -> Int[np.ndarray, "h w"]:
     """The class of every pixel, at the image's own size."""
     height, width = image.shape[:2]
     # Padded as evaluation pads, so that few shapes compile and the numbers agree.
     padded = padding.padded_size(
-        (height, width), canvas=tuple(config.eval.canvas), multiple=config.eval.size_multiple
+        (height, width), canvas=config.eval.canvas, multiple=config.eval.size_multiple
     )
     batch = np.empty((1, *padded, 3), np.uint8)
     batch[:] = padding.mean_pixel(config.dataset.mean)
@@ -36,7 +36,7 @@ def predict(
 
 
 def draw(
-    program: Program, config: ConfigDict, state: TrainState, source: Source, workdir: Path
+    program: Program, config: Config, state: TrainState, source: Source, workdir: Path
 ) -> Path | None:
     """`predictions/NAME.png` of a few examples: image, truth, prediction; returns the last path."""
     path = None
@@ -58,7 +58,7 @@ def draw(
 
 def predict_files(
     program: Program,
-    config: ConfigDict,
+    config: Config,
     state: TrainState,
     classes: Classes,
     files: Sequence[Path],

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
+from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 
 FOLDER = "profile"
 
 
-def steps_of(config: ConfigDict, start: int) -> range:
+def steps_of(config: Config, start: int) -> range:
     """The steps to trace when training begins after step `start`: the first of all is start + 1.
 
     They are counted from there, and not from 0, because each start compiles in its first step.

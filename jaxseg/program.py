@@ -2,21 +2,20 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from ml_collections import ConfigDict
 
-from jaxseg import models, optimizers, parallel, state, steps, tiles
+from jaxseg import evaluators, losses, models, optimizers, parallel, state, steps, tiles
+from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
-from jaxseg.errors import UserError, suggest
-from jaxseg.losses.cross_entropy import cross_entropy
+from jaxseg.defaults import Config
+from jaxseg.evaluators import Evaluator
 from jaxseg.ops import catalogue, lowering
-from jaxseg.ops.norm import GLOBAL, POLICIES
-from jaxseg.parallel import Announce, Announced
+from jaxseg.ops.norm import GLOBAL
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -29,55 +28,42 @@ class Program:
     init_state: Callable[[], state.TrainState]
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
+    evaluators: Mapping[str, Evaluator]
     train_step: Announced  # (state, batch) -> (state, numbers)
-    eval_step: Callable[[Any, Any], jax.Array]
+    eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> the sums of each evaluator
     predict_step: Callable[[Any, Any], jax.Array]
 
 
-def build_program(config: ConfigDict, classes: Classes, announce: Announce) -> Program:
+def build_program(config: Config, classes: Classes, announce: Announce) -> Program:
     """Bind the pure steps to everything the config fixes, and compile them for this machine.
 
     Raises:
       UserError: a name or number of the config is wrong.
     """
-    for key, known in (("dtype", DTYPES), ("batch_norm", POLICIES)):
-        if config[key] not in known:
-            raise UserError(f"config.{key} is {config[key]!r}; {suggest(config[key], known)}")
-    num_classes, weights = len(classes.names), tuple(config.loss.class_weights)
-    if weights and len(weights) != num_classes:
-        raise UserError(
-            f"config.loss.class_weights has {len(weights)} numbers for {num_classes} classes: "
-            "give one a class (`jaxseg data stats` prints them), or ()"
-        )
-    way = parallel.create(config.parallel, fsdp=config.fsdp)
-    options = config.model.to_dict()
-    name = options.pop("name")
+    num_classes = len(classes)
+    loss = losses.build(config.loss.terms, num_classes=num_classes, void=classes.void)
+    scorers = evaluators.build(config.evals, classes)
+    devices = parallel.create(config.parallel, fsdp=config.fsdp)
+    name = config.model.name
     model = models.build(
         name,
         num_classes,
         dtype=DTYPES[config.dtype],
-        statistics=way.statistics(config.batch_norm),
+        statistics=devices.statistics(config.batch_norm),
         remat=config.remat,
-        **options,
+        **config.model.options,
     )
-    catalogue.check(config.lowerings.to_dict())
-    lowered = _with_lowerings(config, way)
+    catalogue.check(config.lowerings)
+    lowered = _with_lowerings(config, devices)
     steps.check(model)
-    tiles.check(model, tuple(config.augment.crop_size), config.eval.tile_size)
+    tiles.check(model, config.augment.crop_size, config.eval.tile_size)
     tx = optimizers.optimizer(config)
-    normalize = functools.partial(
-        steps.normalize, mean=tuple(config.dataset.mean), std=tuple(config.dataset.std)
-    )
+    normalize = functools.partial(steps.normalize, mean=config.dataset.mean, std=config.dataset.std)
     train_step = functools.partial(
         steps.train_step,
         model=model,
         tx=tx,
-        loss=functools.partial(
-            cross_entropy,
-            void=classes.void,
-            class_weights=weights,
-            label_smoothing=config.loss.label_smoothing,
-        ),
+        loss=loss,
         aux_weight=config.loss.aux_weight,
         normalize=normalize,
         ema_decay=config.ema_decay,
@@ -89,15 +75,13 @@ def build_program(config: ConfigDict, classes: Classes, announce: Announce) -> P
         "normalize": normalize,
         "tile_size": config.eval.tile_size,
     }
-    eval_step = functools.partial(
-        steps.eval_step, **apply, num_classes=num_classes, void=classes.void
-    )
+    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers)
     init_state = functools.partial(
         state.create,
         model,
         tx,
         seed=config.seed,
-        image_size=tuple(config.augment.crop_size),
+        image_size=config.augment.crop_size,
         ema=config.ema_decay > 0,
     )
     announced = functools.partial(Announced, announce=announce, deterministic=config.deterministic)
@@ -105,19 +89,20 @@ def build_program(config: ConfigDict, classes: Classes, announce: Announce) -> P
         model=model,
         init_state=jax.jit(init_state, compiler_options=_quick_compile()),
         schedule=optimizers.schedule(config),
-        parallel=way,
-        train_step=announced(way.compile_train(lowered(train_step)), f"{name} training step"),
-        eval_step=announced(way.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
+        parallel=devices,
+        evaluators=scorers,
+        train_step=announced(devices.compile_train(lowered(train_step)), f"{name} training step"),
+        eval_step=announced(devices.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
         predict_step=announced(
             jax.jit(lowered(functools.partial(steps.predict_step, **apply))), f"{name} prediction"
         ),
     )
 
 
-def _with_lowerings(config: ConfigDict, way: parallel.Parallel) -> Callable[..., Callable]:
+def _with_lowerings(config: Config, devices: parallel.Parallel) -> Callable[..., Callable]:
     """Lets a step be traced with the lowerings that the config and the devices ask for."""
-    split = config.parallel == "jit" and way.num_devices > 1
-    choices = config.lowerings.to_dict()
+    split = config.parallel == "jit" and devices.num_devices > 1
+    choices = dict(config.lowerings)
     if split:
         choices.update({k: v for k, v in lowering.SPLIT.items() if choices[k] == lowering.MEASURED})
 

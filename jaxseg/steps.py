@@ -13,14 +13,13 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxseg import metrics, tiles
+from jaxseg import tiles
 from jaxseg.errors import UserError
+from jaxseg.evaluators import Evaluator
+from jaxseg.losses import WeightedSum
 from jaxseg.ops import bands
 from jaxseg.state import TrainState
 
-# (logits at the head's stride, labels, weights of pixels if the batch has them, corners=how the
-# logits lie over the labels) -> (sum, count) at the labels' resolution
-Loss = Callable[..., tuple[Array, Array]]
 Normalize = Callable[[Array], Array]
 
 
@@ -48,7 +47,7 @@ def train_step(
     *,
     model: nn.Module,
     tx: optax.GradientTransformation,
-    loss: Loss,
+    loss: WeightedSum,
     aux_weight: float,
     normalize: Normalize,
     ema_decay: float,
@@ -61,20 +60,23 @@ def train_step(
     It may hold "weight", float32 [b h w], added to the class weights. Where the model has no
     logits for the border of an image, that border is context: its labels do not count.
 
-    With `grad_accum_steps` n, n parts of the batch pass one after the other. Sums and counts of
-    pixels are added up and divided last, so the gradient is the whole batch's, however void falls.
-    Batch norm sees one part at a time: its running statistics move n times.
+    With `grad_accum_steps` n, n parts of the batch pass one after the other. Each loss is divided
+    by its count in the whole global batch, so the gradients of parts and devices add up to the
+    whole batch's, however void falls. Batch norm sees one part at a time: its running statistics
+    move n times.
     """
     inside = _inside(tiles.context(model))
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     if axis_name:  # each device its own dropout
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    # All devices and parts: known from the labels, before anything is computed.
+    counts = _sum_devices(loss.counts(batch["label"][inside]), axis_name)
 
-    def total_loss(
+    def part_loss(
         params: Any, batch_stats: Any, part: Mapping[str, Array], key: Array
-    ) -> tuple[Array, tuple[Array, Any]]:
+    ) -> tuple[Array, tuple[dict[str, Array], Any]]:
         labels = part["label"][inside]
-        weights = (part["weight"][inside],) if "weight" in part else ()
+        weights = part["weight"][inside] if "weight" in part else None
         (logits, endpoints), updates = model.apply(
             {"params": params, "batch_stats": batch_stats},
             normalize(part["image"]),
@@ -82,37 +84,34 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        total, count = loss(logits, labels, *weights, corners=_corners(model))
+        how = {"counts": counts, "corners": _corners(model)}
+        terms = loss.terms(logits, labels, weights, **how)
         if "aux_logits" in endpoints:
-            aux = loss(endpoints["aux_logits"], labels, *weights, corners=_corners(model))
-            total = total + aux_weight * aux[0]
-        return total, (count, updates.get("batch_stats", {}))
+            aux = loss.terms(endpoints["aux_logits"], labels, weights, **how)
+            terms = {name: term + aux_weight * aux[name] for name, term in terms.items()}
+        return sum(terms.values(), jnp.float32(0)), (terms, updates.get("batch_stats", {}))
 
-    add = jax.value_and_grad(total_loss, has_aux=True)
+    gradients_of = jax.grad(part_loss, has_aux=True)
     if grad_accum_steps == 1:
-        (total, (count, batch_stats)), gradients = add(state.params, state.batch_stats, batch, key)
+        gradients, (terms, batch_stats) = gradients_of(state.params, state.batch_stats, batch, key)
     else:
 
-        def add_part(sums: Any, turn: tuple[Array, Mapping[str, Array]]) -> tuple[Any, None]:
-            number, part = turn
+        def add_part(sums: Any, numbered: tuple[Array, Mapping[str, Array]]) -> tuple[Any, None]:
+            number, part = numbered
             so_far, batch_stats = sums
             part_key = jax.random.fold_in(key, number)
-            (total, (count, batch_stats)), gradients = add(
+            gradients, (terms, batch_stats) = gradients_of(
                 state.params, batch_stats, part, part_key
             )
-            new = jax.tree.map(jnp.add, so_far, (total, count, gradients))
-            return (new, batch_stats), None
+            return (jax.tree.map(jnp.add, so_far, (terms, gradients)), batch_stats), None
 
-        zero = jnp.zeros((), jnp.float32)
-        nothing = (zero, zero, jax.tree.map(jnp.zeros_like, state.params))
-        turns = jnp.arange(grad_accum_steps), _parts(batch, grad_accum_steps)
-        sums, _ = jax.lax.scan(add_part, (nothing, state.batch_stats), turns)
-        (total, count, gradients), batch_stats = sums
+        zeros = jax.tree.map(jnp.zeros_like, (counts, state.params))  # terms are named as counts
+        parts = jnp.arange(grad_accum_steps), _parts(batch, grad_accum_steps)
+        ((terms, gradients), batch_stats), _ = jax.lax.scan(
+            add_part, (zeros, state.batch_stats), parts
+        )
 
-    # Sum over all devices first, divide last; an all-void batch gives zero, not NaN.
-    total, count, gradients = _sum_devices((total, count, gradients), axis_name)
-    count = jnp.maximum(count, 1.0)
-    gradients = jax.tree.map(lambda gradient: gradient / count, gradients)
+    terms, gradients = _sum_devices((terms, gradients), axis_name)
     updates, opt_state = tx.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -120,7 +119,10 @@ def train_step(
         new = {"params": params, "batch_stats": batch_stats}
         ema = optax.incremental_update(new, ema, 1.0 - ema_decay)
     new_state = TrainState(state.step + 1, params, batch_stats, opt_state, ema)
-    return new_state, {"loss": total / count, "grad_norm": optax.tree.norm(gradients)}
+    numbers = {"loss": sum(terms.values()), "grad_norm": optax.tree.norm(gradients)}
+    if len(terms) > 1:
+        numbers |= {f"loss/{name}": term for name, term in terms.items()}
+    return new_state, numbers
 
 
 def _parts(batch: Mapping[str, Array], count: int) -> dict[str, Array]:
@@ -134,22 +136,19 @@ def eval_step(
     *,
     model: nn.Module,
     normalize: Normalize,
-    num_classes: int,
-    void: int,
+    evaluators: Mapping[str, Evaluator],
     tile_size: int = 0,
     axis_name: str | None = None,
-) -> Int[Array, "c c"]:
-    """The confusion matrix of `batch` at the labels' resolution.
+) -> dict[str, Any]:
+    """The sums of every evaluator over `batch`, at the labels' resolution.
 
     It holds image, label, mask bool [b] and what else `predict_step` needs.
     """
     prediction = predict_step(
         variables, batch, model=model, normalize=normalize, tile_size=tile_size
     )
-    matrix = metrics.confusion_matrix(
-        prediction, batch["label"], batch["mask"], num_classes=num_classes, void=void
-    )
-    return _sum_devices(matrix, axis_name)
+    sums = {name: each.update(prediction, batch) for name, each in evaluators.items()}
+    return _sum_devices(sums, axis_name)
 
 
 def predict_step(

@@ -13,13 +13,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, hosts, predict, profiling, tiles
-from jaxseg.config import check_config, store_config
+from jaxseg import checkpoint, data, evaluation, hosts, predict, profiling, runs, tiles
+from jaxseg.config import check_config, check_unchanged, store_config
 from jaxseg.data import borders, pipeline, transforms
-from jaxseg.data.source import Source
+from jaxseg.data.source import Classes, Source
+from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
-from jaxseg.evaluators import miou
-from jaxseg.metrics import table
+from jaxseg.lock import locked
+from jaxseg.metrics import percent, table
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
@@ -28,21 +29,31 @@ from jaxseg.writers import MetricWriter, Progress, StepLog
 
 
 class _StoppedError(Exception):
-    """SIGTERM or Ctrl-C came in the middle of an evaluation."""
+    """A signal came in the middle of an evaluation."""
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: Path, *, allow_config_change: bool = False, profile: bool = False
+    config: ConfigDict,
+    workdir: Path,
+    *,
+    allow_config_change: bool = False,
+    allow_other_classes: bool = False,
+    profile: bool = False,
 ) -> dict[str, Any] | None:
     """Train to `config.total_steps`, continuing from the last checkpoint in `workdir`.
 
-    With `profile`, a trace of the steps of `config.profile` is written on the way.
-
     All processes of a run call this; the first one writes.
 
+    Args:
+      config: see `defaults`.
+      workdir: where everything of the run goes, see `runs`.
+      allow_config_change: continue a run although its config differs.
+      allow_other_classes: continue a run although the data's classes have other names.
+      profile: write a trace of the steps of `config.profile` on the way.
+
     Returns:
-      The scores of the last evaluation; None if SIGTERM or Ctrl-C ended the run early, after a
-      checkpoint was saved.
+      The scores of the last evaluation; None if a signal ended the run early, after a checkpoint
+      was saved.
 
     Raises:
       UserError: wrong config, data or folder, before any training.
@@ -50,7 +61,15 @@ def train_and_evaluate(
     """
     with hosts.Stop() as stop:  # outermost: no signal cuts the writing of the last checkpoint short
         try:
-            return _train(config, workdir, stop, allow_config_change, profile and hosts.is_first())
+            with locked(workdir) if hosts.is_first() else contextlib.nullcontext():
+                return _train(
+                    config,
+                    workdir,
+                    stop,
+                    allow_config_change=allow_config_change,
+                    allow_other_classes=allow_other_classes,
+                    profile=profile and hosts.is_first(),
+                )
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise
@@ -58,64 +77,42 @@ def train_and_evaluate(
 
 
 def _train(
-    config: ConfigDict, workdir: Path, stop: hosts.Stop, allow_config_change: bool, profile: bool
+    values: ConfigDict,
+    workdir: Path,
+    stop: hosts.Stop,
+    *,
+    allow_config_change: bool,
+    allow_other_classes: bool,
+    profile: bool,
 ) -> dict[str, Any] | None:
-    # The data, the steps, and a folder that says what is run: whatever is wrong shows here.
-    check_config(config)
+    # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
+    data.resolve(values.dataset)
+    config = check_config(values)
     transforms.check(config.augment)
-    data.resolve(config.dataset)
-    train_source = data.load(config.dataset, config.dataset.train_split)
-    val_source = data.load(config.dataset, config.dataset.val_split)
-    if not (len(train_source) and len(val_source)):
-        raise UserError(
-            f"{len(train_source)} images to train and {len(val_source)} to validate, expected some "
-            "of both: change config.dataset.train_split and val_split"
-        )
+    if not allow_config_change:
+        check_unchanged(config, workdir)
+    train_source, val_source = _sources(config)
     classes = train_source.classes
-    weigh = borders.weigher(config.loss, classes)
-    program = build_program(config, classes, announce=lambda text: progress.say(text))
-    check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
-
-    # The state: continued if there is a checkpoint, else fresh. Nothing is written before a wrong
-    # source of weights shows.
-    begin = functools.partial(initial.create, program, config, train_source)
-    saved = checkpoint.steps(workdir / "checkpoints")
-    if profile:
-        profiling.steps_of(config, start=max(saved, default=0))
-    fresh = None if saved else begin()
     first = hosts.is_first()
-    store_config(config, workdir, allow_change=allow_config_change, write=first)
+    progress = Progress(total=config.total_steps, batch_size=config.batch_size, silent=not first)
+    program = build_program(config, classes, announce=progress.say)
+    check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
+    weigh = borders.weigher(config.loss, classes)
+    state, start = _begin_or_continue(
+        program, config, workdir, train_source, allow_other_classes=allow_other_classes
+    )
+    traced = profiling.steps_of(config, start) if profile else range(0)
+
+    # From here on the folder says what is run.
+    store_config(config, workdir, write=first)
     checkpoints = checkpoint.Checkpoints(
-        workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
+        workdir / runs.CHECKPOINTS, keep=config.checkpoint.keep, announce=progress.say
     )
-    start, evaluated = 0, False
-    if (last := checkpoints.latest_step()) is None:
-        state = program.parallel.place_state(fresh or begin())
-    else:
-        like = jax.eval_shape(program.init_state)
-        state, meta = checkpoint.load(
-            workdir / "checkpoints", last, like, sharding=program.parallel.sharding
-        )
-        start, evaluated = int(meta["step"]), bool(meta["evaluated"])
-        if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
-            whole = program.parallel.whole(state)
-            state = initial.measure_norms(program, config, whole, train_source)
-            state = program.parallel.place_state(state)
-    del fresh  # training would keep it all the while
-    progress = Progress(
-        start=start, total=config.total_steps, batch_size=config.batch_size, silent=not first
+    writer = MetricWriter(
+        workdir, resume_step=start, evaluated=checkpoints.is_evaluated(start), silent=not first
     )
-    writer = MetricWriter(workdir, resume_step=start, evaluated=evaluated, silent=not first)
-    progress.say(_opening(config, state, program, train_source, val_source, start, workdir))
-
-    def evaluate_state() -> dict[str, Any]:
-        watch = functools.partial(_until, stop)
-        return miou.evaluate(program, config, state, val_source, announce=tell, watch=watch)
-
-    # The loop. At each step: evaluate and save if due, stop if asked, then train on one batch. The
-    # numbers of a step are read while the next one runs, so that the device never waits.
-    scores: dict[str, Any] | None = None
-    finished = False
+    record = runs.Record(workdir, step=start, data={}, write=first)
+    trace = profiling.Profile(traced, workdir, pause=progress.pause)
     tell = progress.say if first else hosts.tell
     skipped = pipeline.Skipped(tell)
     batches = pipeline.train_batches(
@@ -133,30 +130,44 @@ def _train(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    traced = profiling.steps_of(config, start) if profile else range(0)
-    trace = profiling.Profile(traced, workdir, pause=progress.pause)
-    with contextlib.ExitStack() as closing:
-        for thing in (trace, progress, writer, checkpoints, batches):
-            closing.callback(thing.close)
+    progress.say(_opening(config, state, program, train_source, val_source, start, workdir))
+    progress.begin(start)
+
+    # The loop. At each step: save if due, then evaluate if due, stop if asked, and train on one
+    # batch. The numbers of a step are read while the next one runs, so that the device never waits.
+    meta = {"config": to_dict(config), "classes": classes.to_dict()}
+    scores: dict[str, Any] | None = None
+    with record, contextlib.ExitStack() as closing:
+        for resource in (trace, progress, writer, checkpoints, batches):
+            closing.callback(resource.close)
         log = StepLog(config.log_every, program.schedule, program.train_step, writer, progress)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
-            meta = {"step": step, "config": config.to_dict(), "classes": classes.to_dict()}
-            if (_due(step, config.eval.every) or at_end) and not evaluated:
+            evaluate_now = (at_end or _due(step, config.eval.every)) and not (
+                checkpoints.is_evaluated(step)
+            )
+            stopping = bool(stop)
+            if evaluate_now or (step > start and (stopping or _due(step, config.checkpoint.every))):
                 log.flush(batches.wait_seconds)
+                checkpoints.save(state, {**meta, "step": step})
+                record.update(step)
+            if evaluate_now and not stopping:
                 try:
                     with progress.pause():
-                        scores = evaluate_state()
+                        scores = evaluation.evaluate(
+                            program,
+                            config,
+                            state,
+                            val_source,
+                            announce=tell,
+                            watch=functools.partial(_until_stopped, stop),
+                        )
                 except _StoppedError:
-                    checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
-                    break
-                _report(scores, step, workdir, writer, progress)
-                checkpoints.save(state, {**meta, "evaluated": True}, miou=scores["miou"])
-            elif step > start and (_due(step, config.checkpoint.every) or stop):
-                log.flush(batches.wait_seconds)
-                checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
-            if at_end or stop:
-                finished = at_end
+                    stopping = True
+                else:
+                    _report(scores, step, workdir, writer, progress)
+                    checkpoints.record(step, scores["miou"])
+            if at_end or stopping:
                 break
             trace.begin(step + 1, state)
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
@@ -165,31 +176,71 @@ def _train(
                 arrays = program.parallel.place(batch.for_training())
                 state, numbers = program.train_step(state, arrays)
             trace.end(step + 1, state)
-            evaluated = False
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
             checkpoints.seal()
-    if finished and scores is None:  # a finished run says its scores again
-        try:
-            scores = evaluate_state()
-        except _StoppedError:
-            finished = False
+        finished = at_end and checkpoints.is_evaluated(step)
+        record.end("finished" if finished else "stopped", step)
+
     if missed := hosts.add_up(len(skipped)):
         print(f"{missed} training examples could not be read and were skipped, see above")
-    if not (finished and scores):
-        saved = f"saved in {workdir}" if step else "before the first"
-        print(f"stopped at step {step}, {saved}; the same command continues from there")
+    if not finished:
+        where = f"saved in {workdir}" if step else "before the first"
+        print(f"stopped at step {step}, {where}; the same command continues from there")
         return None
+    if scores is None:  # a finished run says its scores again
+        scores = evaluation.read_scores(workdir, "val", step)
     state = program.parallel.whole(state)
     if first:
         _finish(config, program, state, val_source, scores, workdir)
     return scores
 
 
+def _sources(config: Config) -> tuple[Source, Source]:
+    train_source = data.load(config.dataset, config.dataset.train_split)
+    val_source = data.load(config.dataset, config.dataset.val_split)
+    if not (len(train_source) and len(val_source)):
+        raise UserError(
+            f"{len(train_source)} images to train and {len(val_source)} to validate, expected some "
+            "of both: change config.dataset.train_split and val_split"
+        )
+    return train_source, val_source
+
+
+def _begin_or_continue(
+    program: Program,
+    config: Config,
+    workdir: Path,
+    train_source: Source,
+    *,
+    allow_other_classes: bool,
+) -> tuple[TrainState, int]:
+    """The state of the newest whole checkpoint, else a fresh one, and its step; on the devices.
+
+    Nothing is written, so that a wrong source of weights leaves no trace.
+    """
+    folder = workdir / runs.CHECKPOINTS
+    step = checkpoint.newest(folder)
+    if step is None:
+        return program.parallel.place_state(initial.create(program, config, train_source)), 0
+    trained = Classes.from_dict(checkpoint.load_meta(folder, step)["classes"])
+    runs.check_classes(
+        trained, train_source.classes, what=f"data set {config.dataset.name}",
+        allow=allow_other_classes,
+    )  # fmt: skip
+    like = jax.eval_shape(program.init_state)
+    state, meta = checkpoint.load(folder, step, like, sharding=program.parallel.sharding)
+    if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
+        whole = program.parallel.whole(state)
+        state = initial.measure_norms(program, config, whole, train_source)
+        state = program.parallel.place_state(state)
+    return state, step
+
+
 def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
 
 
-def _until(stop: hosts.Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+def _until_stopped(stop: hosts.Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
     for batch in batches:
         if stop:
             raise _StoppedError
@@ -200,17 +251,17 @@ def _report(
     scores: dict[str, Any], step: int, workdir: Path, writer: MetricWriter, progress: Progress
 ) -> None:
     if hosts.is_first():
-        miou.write_scores(scores, "val", step, workdir)
+        evaluation.write_scores(scores, "val", step, workdir)
     numbers = {k: scores[k] for k in ("miou", "pixel_accuracy", "mean_accuracy")}
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
     progress.say(
-        f"step {step}: validation mIoU {100 * scores['miou']:.2f} %, "
-        f"pixel accuracy {100 * scores['pixel_accuracy']:.2f} %"
+        f"step {step}: validation mIoU {percent(scores['miou'])} %, "
+        f"pixel accuracy {percent(scores['pixel_accuracy'])} %"
     )
 
 
 def _finish(
-    config: ConfigDict,
+    config: Config,
     program: Program,
     state: TrainState,
     source: Source,
@@ -229,7 +280,7 @@ def _finish(
 
 
 def _opening(
-    config: ConfigDict,
+    config: Config,
     state: TrainState,
     program: Program,
     train_source: Source,

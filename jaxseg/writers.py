@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from jaxseg import files
+from jaxseg.compilation import Announced
 from jaxseg.errors import NonFiniteLossError
-from jaxseg.parallel import Announced
 
 
 class MetricWriter:
@@ -33,9 +33,11 @@ class MetricWriter:
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=resume_step + 1)
 
-    def write(self, step: int, values: dict[str, float]) -> None:
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Numbers of a step; what is None, undefined, is left out."""
         if self._silent:
             return
+        values = {key: value for key, value in values.items() if value is not None}
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for key, value in values.items():
@@ -114,18 +116,22 @@ class StepLog:
 class Progress:
     """A bar with loss, learning rate, images/s, data-wait share and time left, or plain lines."""
 
-    def __init__(self, *, start: int, total: int, batch_size: int, silent: bool = False):
+    def __init__(self, *, total: int, batch_size: int, silent: bool = False):
         self._out = sys.stderr
         self._silent = silent
         self._total, self._batch_size = total, batch_size
-        self._done, self._since = start, time.perf_counter()
+        self._done, self._since = 0, time.perf_counter()
         self._waited = self._compiled = 0.0
         self._speed: dict[str, float] = {}
         self._bar = None
-        if self._out.isatty() and not silent:
+
+    def begin(self, step: int) -> None:
+        """Training begins after `step`; what was said before needed no bar."""
+        self._done, self._since = step, time.perf_counter()
+        if self._out.isatty() and not self._silent:
             layout = "{n_fmt}/{total_fmt} |{bar:16}| {remaining} left  {desc}"
             self._bar = tqdm(
-                total=total, initial=start, bar_format=layout, file=self._out, leave=False
+                total=self._total, initial=step, bar_format=layout, file=self._out, leave=False
             )
 
     def pause(self) -> "_Pause":

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from jaxseg import checkpoint
@@ -33,7 +34,9 @@ def folder(tmp_path):
 def save(folder, *steps_and_miou, keep=2, said=None):
     checkpoints = Checkpoints(folder, keep=keep, announce=(said if said is not None else []).append)
     for step, miou in steps_and_miou:
-        checkpoints.save(make_state(step), {"step": step, "note": f"s{step}"}, miou=miou)
+        checkpoints.save(make_state(step), {"step": step, "note": f"s{step}"})
+        if miou is not None:
+            checkpoints.record(step, miou)
     checkpoints.close()
 
 
@@ -58,10 +61,50 @@ def test_the_latest_and_the_best_are_kept(folder):
     assert checkpoint.find(folder, "4") == 4
 
 
-def test_a_step_saved_before_its_evaluation_is_replaced_by_the_one_after(folder):
+def test_a_step_is_saved_once_and_its_score_comes_to_it_later(folder):
     save(folder, (1, 0.2), (2, None))
+    written = (folder / "2" / checkpoint.MANIFEST).stat().st_mtime_ns
+    assert checkpoint.find(folder, "best") == 1
     save(folder, (2, 0.9))
     assert checkpoint.find(folder, "best") == 2
+    assert (folder / "2" / checkpoint.MANIFEST).stat().st_mtime_ns == written
+
+
+def test_an_undefined_score_is_no_best_one(folder):
+    checkpoints = Checkpoints(folder, keep=2, announce=print)
+    for step, miou in ((1, 0.0), (2, None)):
+        checkpoints.save(make_state(step), {"step": step})
+        checkpoints.record(step, miou)
+        assert checkpoints.is_evaluated(step)
+    checkpoints.close()
+    assert checkpoint.find(folder, "best") == 1
+
+
+def test_scores_in_the_manifest_of_an_earlier_version_count(folder):
+    save(folder, (1, None), (2, None))
+    path = folder / "1" / checkpoint.MANIFEST
+    path.write_text(json.dumps({"miou": 0.7, **json.loads(path.read_text())}))
+    assert checkpoint.find(folder, "best") == 1
+
+
+def test_nothing_whole_is_deleted_before_what_replaces_it_is_sealed(folder, monkeypatch):
+    """Whenever a step is deleted, at least two others are whole and sealed."""
+    deleted = []
+    delete = ocp.CheckpointManager.delete
+
+    def watched(manager, step):
+        rest = sorted(set(steps(folder)) - {step})
+        sealed = [s for s in rest if (folder / str(s) / checkpoint.MANIFEST).exists()]
+        assert all(checkpoint.damage(folder / str(s)) is None for s in rest)
+        assert sealed == rest
+        assert len(rest) >= 2
+        deleted.append(step)
+        delete(manager, step)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "delete", watched)
+    save(folder, (1, 0.2), (2, 0.9), (3, 0.3), (4, None), (5, 0.4), (6, 0.95), (7, None), (8, 0.1))
+    assert deleted == [1, 3, 4, 2, 5]
+    assert steps(folder) == [6, 7, 8]
 
 
 def flip_a_byte(folder):
@@ -81,11 +124,7 @@ def empty(folder):
         path.unlink() if path.is_file() else path.rmdir()
 
 
-def spoil_metrics(folder):
-    (folder / "metrics" / "metrics").write_text("{not json")
-
-
-@pytest.mark.parametrize("harm", [flip_a_byte, truncate, empty, spoil_metrics])
+@pytest.mark.parametrize("harm", [flip_a_byte, truncate, empty])
 def test_a_damaged_step_is_named_and_the_newest_whole_one_is_used(folder, harm):
     save(folder, (1, 0.1), (2, 0.2))
     harm(folder / "2")
@@ -99,7 +138,7 @@ def test_a_damaged_step_is_named_and_the_newest_whole_one_is_used(folder, harm):
     assert checkpoints.latest_step() == 1
     assert "step 2 is damaged" in said[0]
     assert (folder / "damaged-2.1").is_dir()  # set aside, not lost
-    checkpoints.save(make_state(2), {"step": 2}, miou=None)
+    checkpoints.save(make_state(2), {"step": 2})
     checkpoints.close()
     assert checkpoint.find(folder, "latest") == 2
 
@@ -122,7 +161,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_saved(folder):
     state = dataclasses.replace(make_state(2), params={"encoder": {"kernel": jnp.asarray(noise)}})
     said = r"step 2 could not be written to .*\(File too large\): make room .* step 1 is kept"
     with files_of_at_most(100_000):
-        checkpoints.save(state, {"step": 2}, miou=None)  # goes on beside training
+        checkpoints.save(state, {"step": 2})  # goes on beside training
         with pytest.raises(UserError, match=said):
             checkpoints.close()
     assert checkpoint.find(folder, "latest") == 1
@@ -150,7 +189,7 @@ def test_the_manifest_lists_every_file(folder):
     save(folder, (1, 0.1))
     listed = set(json.loads((folder / "1" / checkpoint.MANIFEST).read_text())["sha256"])
     files = {str(p.relative_to(folder / "1")) for p in (folder / "1").rglob("*") if p.is_file()}
-    assert listed == files - {checkpoint.MANIFEST}
+    assert listed == files - {checkpoint.MANIFEST, checkpoint.SCORES}
 
 
 def test_another_model_is_refused_in_one_line(folder):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from jaxseg import compilation, parallel
+from jaxseg.compilation import Announced
 
 PROGRAM = """
 import jax
@@ -100,7 +101,7 @@ def test_a_step_says_what_it_compiled_how_long_and_from_where(way):
 
     def announced():
         said = []
-        return parallel.Announced(made.compile_eval(step), "a step", said.append), said
+        return Announced(made.compile_eval(step), "a step", said.append), said
 
     least = "jax_persistent_cache_min_compile_time_secs"
     before = jax.config.values[least]
@@ -120,7 +121,7 @@ def test_a_step_says_what_it_compiled_how_long_and_from_where(way):
 
 
 def test_another_shape_compiles_again_and_its_time_is_added():
-    function = parallel.Announced(jax.jit(lambda state, batch: state), "a step", lambda _: None)
+    function = Announced(jax.jit(lambda state, batch: state), "a step", lambda _: None)
     function(1.0, {"image": jnp.zeros((1, 2))})
     first = function.compile_seconds
     function(1.0, {"image": jnp.zeros((1, 2))})

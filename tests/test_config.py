@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import json
 from pathlib import Path
@@ -5,9 +6,17 @@ from typing import Any
 
 import pytest
 from absl import flags
+from ml_collections import ConfigDict
 
 from jaxseg import models
-from jaxseg.config import check_config, define_flag, load_config, parse_flags, store_config
+from jaxseg.config import (
+    check_config,
+    check_unchanged,
+    define_flag,
+    load_config,
+    parse_flags,
+    store_config,
+)
 from jaxseg.errors import UserError
 
 FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -51,19 +60,36 @@ def test_the_argument_sets_the_models_own_options():
     assert isinstance(config.model.dropout, float)
 
 
-def test_a_run_keeps_tuples_and_names_what_an_older_one_lacks(tmp_path):
+def test_a_run_keeps_its_tuples(tmp_path):
     config = parse("--config=configs/camvid.py:fcn")
-    store_config(config, tmp_path, allow_change=False)
+    store_config(check_config(config), tmp_path)
     assert load_config(tmp_path).to_dict() == config.to_dict()
-    path = tmp_path / "config.json"
-    values = json.loads(path.read_text())
-    del values["profile"], values["num_predictions"]  # which change no number
-    path.write_text(json.dumps(values))
-    assert load_config(tmp_path).to_dict() == config.to_dict()
-    del values["eval"]["canvas"], values["init_from"]
-    path.write_text(json.dumps(values))
-    with pytest.raises(UserError, match=r"config.json lacks eval.canvas, init_from: it is from"):
-        load_config(tmp_path)
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_was(tmp_path, capsys):
+    """Keys that are new since have the value that changes nothing; renamed ones keep theirs."""
+    config = parse("--config=configs/camvid.py:fcn")
+    values = config.to_dict()
+    weights = tuple(float(i) for i in range(11))
+    values["loss"] = {
+        "class_weights": weights, "label_smoothing": 0.1, "border_weight": 0.0,
+        "border_sigma": 5.0, "border_classes": (), "aux_weight": 0.4,
+    }  # fmt: skip
+    del values["profile"], values["num_predictions"], values["eval"]["canvas"], values["init_from"]
+    values["dataset"]["builder_config"] = "abc"
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    loaded = check_config(load_config(tmp_path))
+    assert loaded.eval.canvas == (0, 0)
+    cross_entropy = {"weight": 1.0, "class_weights": weights, "label_smoothing": 0.1}
+    assert loaded.loss.terms["cross_entropy"] == cross_entropy
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "eval.canvas=(0, 0), evals=('miou',), init_from=''" in said
+    assert "profile" not in said  # it changes no number
+    same = check_config(config)
+    changed = dataclasses.replace(same, init_from="elsewhere")
+    with pytest.raises(UserError, match="init_from: '' -> 'elsewhere'"):
+        check_unchanged(changed, tmp_path)
 
 
 def test_overrides_reach_nested_keys_in_any_order():
@@ -100,22 +126,13 @@ def test_mistakes_are_one_line_that_names_the_fix(argv, message):
 
 
 def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
-    workdir = tmp_path / "run"
-    store_config(tiny_config, workdir, allow_change=False)
-    store_config(load_config(workdir), workdir, allow_change=False)  # its own config is no change
+    store_config(check_config(tiny_config), tmp_path)
+    check_unchanged(check_config(load_config(tmp_path)), tmp_path)  # its own config is no change
     tiny_config.optimizer.momentum = 0.25
     tiny_config.pipeline.workers = 7  # changes no number, so it may differ
     with pytest.raises(UserError, match=r"optimizer.momentum: 0.9 -> 0.25\)") as error:
-        store_config(tiny_config, workdir, allow_change=False)
+        check_unchanged(check_config(tiny_config), tmp_path)
     assert "workers" not in str(error.value)
-    store_config(tiny_config, workdir, allow_change=True)
-    assert load_config(workdir).optimizer.momentum == 0.25
-
-
-def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"can't write to --workdir .*file/run: Not a directory"):
-        store_config(tiny_config, tmp_path / "file" / "run", allow_change=False)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +141,16 @@ def test_an_unwritable_workdir_is_named(tiny_config, tmp_path):
         ("eval.batch_size", 0), ("eval.size_multiple", 0), ("log_every", 0), ("batch_size", 0),
         ("checkpoint.keep", 1), ("dataset.mean", (1.0,)), ("optimizer.betas", (0.9,)),
         ("eval.canvas", (513,)), ("ema_decay", 1.0), ("profile.first_step", 0),
-        ("profile.steps", 0),
+        ("profile.steps", 0), ("eval.canvas", (-1, -1)), ("dataset.std", (0.0, 1.0, 1.0)),
+        ("schedule.learning_rate", -0.1), ("schedule.learning_rate", float("nan")),
+        ("loss.cross_entropy.weight", -1.0), ("augment.scale", (2.0, 0.5)), ("seed", -1),
+        ("optimizer.weight_decay", float("inf")),
     ],
 )  # fmt: skip
 def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):
     check_config(tiny_config)
-    part, _, name = key.rpartition(".")
-    (tiny_config[part] if part else tiny_config)[name] = value
+    with tiny_config.ignore_type():
+        tiny_config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=rf"config\.{key} is .*expected"):
         check_config(tiny_config)
 
@@ -138,3 +158,22 @@ def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, ke
 def test_a_boolean_flag_does_not_swallow_the_next():
     config = parse("--config.augment.vertical_flip", "--config", "configs/camvid.py:unet")
     assert config.augment.vertical_flip is True
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "float31"}, r"config\.dtype is 'float31'; did you mean 'float32'"),
+        ({"total_steps": "many"}, r"config\.total_steps is 'many', expected int"),
+        ({"fsdp": 1}, r"config\.fsdp is 1, expected bool"),
+        ({"augment.crop_size": (64, 64.5)}, r"config\.augment\.crop_size is 64\.5, expected int"),
+        ({"augment.crop": (64, 64)}, r"no key config\.augment\.crop: did you mean 'crop_size'"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(tiny_config, change, message):
+    values = {**tiny_config.to_dict(), "augment": dict(tiny_config.augment)}
+    for key, value in change.items():
+        section, _, name = key.rpartition(".")
+        (values[section] if section else values)[name] = value
+    with pytest.raises(UserError, match=message):
+        check_config(ConfigDict(values))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg import optimizers
+from jaxseg.config import check_config
 from jaxseg.errors import UserError
 
 
@@ -27,7 +28,7 @@ PARAMS = {
 
 
 def first_update(config, gradient=0.5):
-    tx = optimizers.optimizer(config)
+    tx = optimizers.optimizer(check_config(config))
     gradients = jax.tree.map(lambda p: jnp.full_like(p, gradient), PARAMS)
     updates, _ = tx.update(gradients, tx.init(PARAMS), PARAMS)
     return jax.tree.map(lambda u: float(u.ravel()[0]), updates)
@@ -35,7 +36,7 @@ def first_update(config, gradient=0.5):
 
 def test_poly_follows_its_formula(config):
     config.schedule.name, config.schedule.power = "poly", 0.9
-    rate: Any = optimizers.schedule(config)
+    rate: Any = optimizers.schedule(check_config(config))
     for step in (0, 25, 99):
         np.testing.assert_allclose(rate(step), 0.1 * (1 - step / 100) ** 0.9, rtol=1e-5)
 
@@ -44,7 +45,7 @@ def test_warmup_is_linear_and_the_rest_ends_at_zero(config):
     config.schedule.warmup_steps = 10
     for name in ("poly", "cosine"):
         config.schedule.name = name
-        rate: Any = optimizers.schedule(config)
+        rate: Any = optimizers.schedule(check_config(config))
         np.testing.assert_allclose([rate(0), rate(5), rate(10)], [0, 0.05, 0.1], rtol=1e-5)
         np.testing.assert_allclose(rate(100), 0, atol=1e-7)
 
@@ -80,4 +81,4 @@ def test_clipping_bounds_the_norm_of_all_gradients_together(config):
 def test_unknown_names_are_refused_with_a_hint(config, part, name):
     config[part].name = name
     with pytest.raises(UserError, match=r"did you mean '(sgd|cosine)'"):
-        optimizers.optimizer(config)
+        optimizers.optimizer(check_config(config))

@@ -11,11 +11,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg import data, parallel, state, steps
+from jaxseg import data, evaluation, losses, parallel, state, steps
+from jaxseg.config import check_config
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
-from jaxseg.evaluators import miou
-from jaxseg.losses.cross_entropy import cross_entropy
 from jaxseg.program import build_program
 
 WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
@@ -26,6 +25,7 @@ def build(config, way, monkeypatch):
     make = functools.partial(parallel.create, devices=jax.devices()[:devices])
     monkeypatch.setattr(parallel, "create", make)
     config.parallel = kind
+    config = check_config(config)
     source = data.load(config.dataset, "val")
     return build_program(config, source.classes, announce=lambda _: None), source
 
@@ -145,7 +145,7 @@ def test_dropout_differs_between_devices_and_between_parts_of_a_batch(parts):
     tx = optax.sgd(0.1)
     step = functools.partial(
         steps.train_step, model=Dropped(), tx=tx, aux_weight=0.0, ema_decay=0.0, seed=0,
-        loss=functools.partial(cross_entropy, void=255), normalize=jnp.asarray,
+        loss=losses.build(losses.defaults(), num_classes=2, void=255), normalize=jnp.asarray,
         grad_accum_steps=parts, axis_name="batch",
     )  # fmt: skip
     share = {"image": jnp.ones((2, 2, 8, 8, 3)), "label": jnp.zeros((2, 2, 8, 8), jnp.int32)}
@@ -182,7 +182,7 @@ def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkey
     for each in (("jit", 1), way):
         program, source = build(tiny_config, each, monkeypatch)
         state = program.parallel.place_state(program.init_state())
-        results.append(miou.evaluate(program, tiny_config, state, source))
+        results.append(evaluation.evaluate(program, check_config(tiny_config), state, source))
     assert results[0] == results[1]
     assert results[0]["examples"] == 7
     labels = [source[i]["label"] for i in range(7)]
@@ -195,7 +195,9 @@ def test_evaluation_does_not_depend_on_the_batch_size(tiny_config, monkeypatch):
     matrices = []
     for size in (1, 3, 8):
         tiny_config.eval.batch_size = size
-        matrices.append(miou.evaluate(program, tiny_config, state, source)["confusion"])
+        matrices.append(
+            evaluation.evaluate(program, check_config(tiny_config), state, source)["confusion"]
+        )
     assert matrices[0] == matrices[1] == matrices[2]
 
 
@@ -279,7 +281,7 @@ def test_deterministic_asks_the_compiler_of_a_gpu_for_fixed_sums(tiny_config, mo
     assert step(deterministic=True) == {"xla_gpu_deterministic_ops": True}
 
 
-def test_wrong_choices_are_refused(tiny_config):
+def test_wrong_choices_are_refused(tiny_config, monkeypatch):
     with pytest.raises(UserError, match="known: jit, pmap"):
         parallel.create("pjit")
     with pytest.raises(UserError, match="multiple of 8"):
@@ -290,4 +292,4 @@ def test_wrong_choices_are_refused(tiny_config):
         parallel.create("pmap", fsdp=True)
     tiny_config.batch_norm = "sync"
     with pytest.raises(UserError, match=r"config.batch_norm is 'sync'; .* global"):
-        build_program(tiny_config, data.load(tiny_config.dataset, "val").classes, print)
+        build(tiny_config, "jit", monkeypatch)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import defaults
+from jaxseg import defaults, evaluation
+from jaxseg.config import check_config
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
-from jaxseg.evaluators import miou
 from jaxseg.predict import find_images, predict
 from jaxseg.program import build_program
 
@@ -29,7 +29,7 @@ def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
     tiny_config.model = defaults.model_config(model)
     tiny_config.augment.crop_size = (44, 44)  # fits the unpadded one
     tiny_config.eval.size_multiple = 1
-    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     rng = np.random.default_rng(0)
     # Drawn here: compiling the initialisation takes longer than all the rest.
     state = jax.tree.map(
@@ -37,20 +37,22 @@ def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
         jax.eval_shape(program.init_state),
     )
     for size in ((1, 1), (7, 5), (33, 47)):
-        mask = predict(program, tiny_config, state, rng.integers(0, 255, (*size, 3), np.uint8))
+        mask = predict(
+            program, check_config(tiny_config), state, rng.integers(0, 255, (*size, 3), np.uint8)
+        )
         assert mask.shape == size
         assert set(np.unique(mask)) <= {0, 1, 2}
 
 
 def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_device):
     """The receptive field of this U-Net is under 32 pixels: further in, padding changes nothing."""
-    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     state = program.init_state()
     image = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
     masks = []
     for multiple in (2, 64):
         tiny_config.eval.size_multiple = multiple
-        masks.append(predict(program, tiny_config, state, image))
+        masks.append(predict(program, check_config(tiny_config), state, image))
     assert masks[0].shape == masks[1].shape == (90, 90)
     np.testing.assert_array_equal(masks[0][:56, :56], masks[1][:56, :56])
 
@@ -82,13 +84,19 @@ def test_an_unpadded_net_sees_images_mirrored_and_no_padding(tiny_config, one_de
     # bright, far from the mean that images are padded with
     rng = np.random.default_rng(0)
     images = [rng.integers(150, 255, (*size, 3), np.uint8) for size in ((37, 21), (29, 32))]
-    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     state = program.init_state()
     masks, matrices = [], []
     for multiple, canvas in ((1, (0, 0)), (32, (0, 0)), (1, (64, 64))):
         tiny_config.eval.size_multiple, tiny_config.eval.canvas = multiple, canvas
-        masks.append([predict(program, tiny_config, state, image) for image in images])
-        matrices.append(miou.evaluate(program, tiny_config, state, Images(*images))["confusion"])
+        masks.append(
+            [predict(program, check_config(tiny_config), state, image) for image in images]
+        )
+        matrices.append(
+            evaluation.evaluate(program, check_config(tiny_config), state, Images(*images))[
+                "confusion"
+            ]
+        )
     for padded in masks[1:]:
         for one, other in zip(masks[0], padded, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -111,12 +119,12 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
         seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
         return np.zeros((3, 3), np.int64)
 
-    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)
     shapes = jax.eval_shape(program.init_state)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    mask = predict(program, tiny_config, state, image)
-    miou.evaluate(program, tiny_config, state, Images(image))
+    mask = predict(program, check_config(tiny_config), state, image)
+    evaluation.evaluate(program, check_config(tiny_config), state, Images(image))
     for images, size in seen:
         assert images.shape == (1, 60, 56, 3)
         np.testing.assert_array_equal(images, seen[0][0])

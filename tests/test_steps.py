@@ -11,10 +11,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg import state, steps
-from jaxseg.losses.cross_entropy import cross_entropy
+from jaxseg import evaluators, losses, state, steps
+from jaxseg.data.source import Classes, voc_palette
 
 VOID, MEAN, STD = 255, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
+
+
+EVALUATORS = evaluators.build(("miou",), Classes(("a", "b", "c"), voc_palette(3), VOID))
 
 
 class Quarter(nn.Module):
@@ -52,7 +55,7 @@ def make(aux=False, lr=1.0, model=None, **options):
     tx = optax.sgd(lr)
     fixed = {
         "model": model, "tx": tx, "seed": 0, "ema_decay": 0.0, "aux_weight": 0.0,
-        "loss": functools.partial(cross_entropy, void=VOID),
+        "loss": losses.build(losses.defaults(), num_classes=3, void=VOID),
         "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
     }  # fmt: skip
     step: Any = jax.jit(functools.partial(steps.train_step, **{**fixed, **options}))
@@ -143,13 +146,13 @@ def test_prediction_and_evaluation_see_the_border_mirrored(batch, tile_size):
     normal = jnp.float32((mirrored - np.array(MEAN)) / np.array(STD))
     logits, _ = model.apply({"params": first.params}, normal, train=False)
     np.testing.assert_array_equal(mask, logits.argmax(-1))
-    matrix = steps.eval_step(
+    sums = steps.eval_step(
         {"params": first.params},
         {**batch, "mask": jnp.array([True, True])},
-        num_classes=3,
-        void=VOID,
+        evaluators=EVALUATORS,
         **fixed,
     )
+    matrix = sums["miou"]
     valid = np.asarray(batch["label"]) != VOID
     assert matrix.sum() == valid.sum()
     assert np.trace(matrix) == np.sum((mask == batch["label"])[valid])
@@ -180,13 +183,13 @@ def test_prediction_has_the_images_size_and_the_best_class(batch):
     logits, _ = model.apply({"params": first.params}, normal, train=False)
     # A corner pixel lies beyond the outermost centres: it takes its block's own class.
     assert mask[0, 0, 0] == jnp.argmax(logits[0, 0, 0])
-    matrix = steps.eval_step(
+    sums = steps.eval_step(
         {"params": first.params},
         {**batch, "mask": jnp.array([True, False])},
-        num_classes=3,
-        void=VOID,
+        evaluators=EVALUATORS,
         **fixed,
     )
+    matrix = sums["miou"]
     assert matrix.sum() == 64
     agree = np.asarray(mask[0] == batch["label"][0]).sum()
     assert np.trace(matrix) == agree

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import data, defaults, tiles
+from jaxseg import data, defaults, evaluation, tiles
+from jaxseg.config import check_config
 from jaxseg.errors import UserError
-from jaxseg.evaluators import miou
 from jaxseg.models.unet import UNet
 from jaxseg.program import build_program
 
@@ -160,16 +160,16 @@ def test_what_fits():
 def test_an_unpadded_net_trains_and_is_evaluated(tiny_config, one_device):
     """The whole way from a config; tiles change no pixel of the confusion matrix."""
     tiny_config.model = defaults.model_config("unet,width=4,depth=2,padding=valid")
-    source = data.load(tiny_config.dataset, "val")
+    source = data.load(check_config(tiny_config).dataset, "val")
     with pytest.raises(UserError, match=r"crop_size: unet: .* 32x32.*use 44"):
-        build_program(tiny_config, source.classes, announce=print)
+        build_program(check_config(tiny_config), source.classes, announce=print)
     tiny_config.augment.crop_size = (44, 48)
     matrices, state = [], None
     for tile_size in (0, 16):
         tiny_config.eval.tile_size = tile_size
-        program = build_program(tiny_config, source.classes, announce=print)
+        program = build_program(check_config(tiny_config), source.classes, announce=print)
         state = state or program.init_state()
-        scores = miou.evaluate(program, tiny_config, state, source)
+        scores = evaluation.evaluate(program, check_config(tiny_config), state, source)
         matrices.append(np.asarray(scores["confusion"]))
     np.testing.assert_array_equal(*matrices)
     assert matrices[0].sum() == sum((source[i]["label"] != 255).sum() for i in range(7))

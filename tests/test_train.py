@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from experiments.faults import differences, final_state, log, numbers
-from jaxseg import checkpoint, defaults, parallel, train
+from jaxseg import checkpoint, defaults, train
+from jaxseg.compilation import Announced
 from jaxseg.errors import NonFiniteLossError, UserError
 from jaxseg.program import build_program
 
@@ -152,7 +153,7 @@ def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
             numbers = {"loss": jnp.float32(1.0), "grad_norm": jnp.float32(jnp.inf)}
             return dataclasses.replace(state, step=state.step + 1), numbers
 
-        announced = parallel.Announced(jax.jit(step), "step", announce=print)
+        announced = Announced(jax.jit(step), "step", announce=print)
         return dataclasses.replace(build(*args, **options), train_step=announced)
 
     monkeypatch.setattr(train, "build_program", with_overflow)
@@ -180,7 +181,7 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
         def step(state, batch):
             raise SeenError({key: np.asarray(value) for key, value in batch.items()})
 
-        announced = parallel.Announced(mock.Mock(lower=step), "step", announce=print)
+        announced = Announced(mock.Mock(lower=step), "step", announce=print)
         return dataclasses.replace(build(*args, **options), train_step=announced)
 
     monkeypatch.setattr(train, "build_program", with_look)

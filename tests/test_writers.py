@@ -4,7 +4,8 @@ from unittest import mock
 
 import pytest
 
-from jaxseg import parallel, writers
+from jaxseg import writers
+from jaxseg.compilation import Announced
 from jaxseg.writers import MetricWriter, Progress, StepLog, clock
 
 
@@ -29,7 +30,7 @@ def test_a_resume_drops_what_came_after_the_checkpoint(tmp_path):
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys):
-    progress = Progress(start=0, total=100, batch_size=4)
+    progress = Progress(total=100, batch_size=4)
     values = {"loss": 1.25, "learning_rate": 0.01}
     speeds = progress.update(10, values, done=10, waited=0.0, compiled=0.0)
     line = capsys.readouterr().err
@@ -82,9 +83,9 @@ class Device:
 def test_speed_is_that_of_the_steps_without_compiling(tmp_path, monkeypatch, waits, every):
     """Six a second, whether a call to a step of six images waits for its second or not."""
     device = Device(monkeypatch)
-    progress = Progress(start=0, total=100, batch_size=6)
+    progress = Progress(total=100, batch_size=6)
     writer = MetricWriter(tmp_path, resume_step=0, evaluated=False)
-    step_fn = parallel.Announced(mock.Mock(), "step", announce=lambda _: None)
+    step_fn = Announced(mock.Mock(), "step", announce=lambda _: None)
     log = StepLog(every, lambda _: 0.1, step_fn, writer, progress)
     free_at = device.now
     for step in range(1, 13):
@@ -107,7 +108,7 @@ def test_speed_is_that_of_the_steps_without_compiling(tmp_path, monkeypatch, wai
 def test_speeds_leave_out_what_pauses(capsys, monkeypatch):
     clock = types.SimpleNamespace(now=0.0)
     monkeypatch.setattr(writers, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
-    progress = Progress(start=0, total=100, batch_size=4)
+    progress = Progress(total=100, batch_size=4)
     with progress.pause():
         clock.now += 50.0
     clock.now += 2.0

@@ -147,11 +147,11 @@ def measure(config: dict[str, Any], way: str) -> tuple[list[Collective], set[str
     import jax
     import jax.numpy as jnp
 
-    from jaxseg.config import locked
+    from jaxseg.config import check_config, locked
     from jaxseg.data.source import Classes, voc_palette
     from jaxseg.program import build_program
 
-    settings = locked({**config, "parallel": way})
+    settings = check_config(locked({**config, "parallel": way}))
     classes = Classes(tuple(f"class_{i}" for i in range(21)), voc_palette(21))  # VOC's number
     program = build_program(settings, classes, announce=lambda _: None)
     state = jax.tree.map(

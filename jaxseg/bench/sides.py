@@ -17,8 +17,9 @@ import torch  # pyright: ignore[reportMissingImports]
 from ml_collections import ConfigDict
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
-from jaxseg import config, defaults
+from jaxseg import defaults
 from jaxseg.bench import torch_models
+from jaxseg.config import check_config, locked
 from jaxseg.data.source import Classes, voc_palette
 from jaxseg.program import build_program
 from jaxseg.state import TrainState
@@ -47,7 +48,7 @@ class Setting:
         c.batch_size = self.batch
         c.augment.crop_size = (self.size, self.size)
         c.schedule.name = "constant"
-        return config.locked(c.to_dict())
+        return locked(c.to_dict())
 
     def examples(self) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(0)
@@ -61,7 +62,7 @@ class Ours:
     """jaxseg, by the compiled steps that `jaxseg train` and `jaxseg predict` run."""
 
     def __init__(self, setting: Setting):
-        self._steps = build_program(setting.config, CLASSES, announce=lambda _: None)
+        self._steps = build_program(check_config(setting.config), CLASSES, announce=lambda _: None)
         self.model = self._steps.model
         self._train = setting.mode == "train"
         self.state = self._steps.parallel.place_state(_fresh(self._steps.init_state))

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from jaxseg.cli import allocator, bench, data, models, runs, weights
+from jaxseg.cli import allocator, bench, data, evaluate, models, predict, train, weights
 from jaxseg.errors import UserError, suggest
 
 HELP = """\
@@ -26,9 +26,9 @@ Example:
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "train": runs.train,
-    "evaluate": runs.evaluate,
-    "predict": runs.predict,
+    "train": train.train,
+    "evaluate": evaluate.evaluate,
+    "predict": predict.predict,
     "data": data.data,
     "models": models.models,
     "weights": weights.weights,

@@ -49,7 +49,7 @@ def _show(argv: Sequence[str]) -> None:
     flags.string(values, "data_dir", "out")
     config = flags.parse_config(values, "data show", argv)
     out = Path(flags.required(values, "data show", "out"))
-    source = open_source(config, values["data_dir"].value, "train")
+    config, source = open_source(config, values["data_dir"].value, "train")
     from jaxseg import tiles
     from jaxseg.data.borders import weigher
     from jaxseg.data.stats import training_grid
@@ -75,20 +75,23 @@ def _stats(argv: Sequence[str]) -> None:
     values = flags.define(config=True)
     flags.string(values, "data_dir", split="train")
     config = flags.parse_config(values, "data stats", argv)
-    source = open_source(config, values["data_dir"].value, values["split"].value)
+    _, source = open_source(config, values["data_dir"].value, values["split"].value)
     from jaxseg.data.stats import measure
 
     print(measure(source).table())
 
 
 def open_source(config: Any, data_dir: str | None, split: str) -> Any:
+    """The checked config, and a split of its data set."""
     flags.quiet()
     from jaxseg import data
+    from jaxseg.config import check_config
 
     if data_dir:
         config.dataset.data_dir = data_dir
     data.resolve(config.dataset)
-    return data.load(config.dataset, split_of(config, split))
+    checked = check_config(config)
+    return checked, data.load(checked.dataset, split_of(checked, split))
 
 
 def split_of(config: Any, split: str) -> str:

@@ -1,6 +1,7 @@
 """Flags of a command: defined, parsed into values, and asked for."""
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,11 @@ def required(values: Any, command: str, name: str) -> Any:
 def no_rest(command: str, rest: Sequence[str]) -> None:
     if rest:
         raise UserError(f"{command} takes flags only, got {' '.join(rest)}: did you forget `--`?")
+
+
+def announce(text: str) -> None:
+    """What goes on, for a person; results alone go to stdout."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def set_up() -> None:

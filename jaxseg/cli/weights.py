@@ -56,27 +56,30 @@ def _convert(argv: Sequence[str]) -> None:
         config.dataset.data_dir = values["data_dir"].value
     config.init_from = source
     flags.quiet()
-    from jaxseg import checkpoint
+    from jaxseg import checkpoint, runs
     from jaxseg import weights as imports
     from jaxseg.config import check_config, store_config
+    from jaxseg.defaults import to_dict
+    from jaxseg.lock import locked
     from jaxseg.program import build_program
     from jaxseg.weights import initial
 
     if checkpoint.steps(workdir / "checkpoints"):
         raise UserError(f"--workdir {workdir} holds a run already: choose another")
-    check_config(config)
     classes = _classes(config)
+    config = check_config(config)
     program = build_program(config, classes, announce=print)
     imported = imports.load(source)
     state, report = initial.with_weights(program, config, imported)
     print(report)
-    store_config(config, workdir, allow_change=False)
-    checkpoints = checkpoint.Checkpoints(
-        workdir / "checkpoints", keep=config.checkpoint.keep, announce=print
-    )
-    meta = {"step": 0, "config": config.to_dict(), "classes": classes.to_dict()}
-    checkpoints.save(state, {**meta, "evaluated": False, "folded": imported.folded}, miou=None)
-    checkpoints.close()
+    with locked(workdir):
+        store_config(config, workdir)
+        checkpoints = checkpoint.Checkpoints(
+            workdir / runs.CHECKPOINTS, keep=config.checkpoint.keep, announce=print
+        )
+        meta = {"step": 0, "config": to_dict(config), "classes": classes.to_dict()}
+        checkpoints.save(state, {**meta, "folded": imported.folded})
+        checkpoints.close()
     print(f"written: {workdir}")
     print(f"next:    jaxseg predict --workdir {workdir} --out masks IMAGE_OR_FOLDER ...")
 

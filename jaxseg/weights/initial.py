@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
 from jaxseg import steps, weights
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
+from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
 from jaxseg.program import Program
@@ -26,7 +26,7 @@ from jaxseg.weights.unfold import unfold
 _CALIBRATION_BATCHES, _CALIBRATION_SIZE = 8, 8
 
 
-def create(program: Program, config: ConfigDict, train_source: Source) -> TrainState:
+def create(program: Program, config: Config, train_source: Source) -> TrainState:
     """The state at step 0; says what was imported.
 
     Raises:
@@ -45,9 +45,7 @@ def create(program: Program, config: ConfigDict, train_source: Source) -> TrainS
     return state
 
 
-def with_weights(
-    program: Program, config: ConfigDict, imported: Imported
-) -> tuple[TrainState, Report]:
+def with_weights(program: Program, config: Config, imported: Imported) -> tuple[TrainState, Report]:
     """A fresh state whose parameters, statistics and averages are the imported ones."""
     notes = requirements.check(imported, config)
     state = _fresh(program, config)
@@ -63,14 +61,14 @@ def with_weights(
     return _replace(state, variables), report
 
 
-def _fresh(program: Program, config: ConfigDict) -> TrainState:
+def _fresh(program: Program, config: Config) -> TrainState:
     print(f"initialising {config.model.name} ...", flush=True)
     return program.init_state()
 
 
 def measure_norms(
     program: Program,
-    config: ConfigDict,
+    config: Config,
     state: TrainState,
     train_source: Source,
     norms: set[str] | None = None,
@@ -84,7 +82,7 @@ def measure_norms(
     )
 
 
-def _images(config: ConfigDict, source: Source) -> Iterator[jax.Array]:
+def _images(config: Config, source: Source) -> Iterator[jax.Array]:
     """Augmented and normalised images, the same for a seed: the first that training sees."""
     batches = pipeline.train_batches(
         source,

@@ -9,8 +9,7 @@ padding. All other options, such as a new one of a model, must be the same.
 from collections.abc import Iterator
 from typing import Any
 
-from ml_collections import ConfigDict
-
+from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.weights.imported import Imported
 
@@ -30,7 +29,7 @@ _MEANT = frozenset({"output_stride", "at_once", "fc_padding"})
 _MEANT_BESIDE_A_CLASSIFIER = frozenset({"multi_grid", "corners"})
 
 
-def check(imported: Imported, config: ConfigDict) -> list[str]:
+def check(imported: Imported, config: Config) -> list[str]:
     """Compare the model's options and the images' normalisation.
 
     Options that the model does not have are passed over.
@@ -71,19 +70,20 @@ def check(imported: Imported, config: ConfigDict) -> list[str]:
     return notes
 
 
-def hint(imported: Imported, config: ConfigDict) -> str:
+def hint(imported: Imported, config: Config) -> str:
     """Flags of the options that differ and that names and shapes show, for `merge`'s error."""
     differ = ((key, value) for key, _, value in _differences(imported, config))
     return " ".join(flag(key, value) for key, value in differ if key.split(".")[1] in SHOWN)
 
 
-def _differences(imported: Imported, config: ConfigDict) -> Iterator[tuple[str, Any, Any]]:
+def _differences(imported: Imported, config: Config) -> Iterator[tuple[str, Any, Any]]:
     """Keys of the config, their values here and there."""
-    wanted = {f"model.{k}": v for k, v in imported.options.items() if k in config.model}
+    wanted = {f"model.{k}": v for k, v in imported.options.items() if k in config.model.options}
     wanted |= {"dataset.mean": imported.mean, "dataset.std": imported.std}
     for key, value in wanted.items():
         section, name = key.split(".")
-        if not _equal(ours := config[section][name], value):
+        ours = config.model.options[name] if section == "model" else getattr(config.dataset, name)
+        if not _equal(ours, value):
             yield key, ours, value
 
 

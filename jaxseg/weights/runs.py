@@ -5,13 +5,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import jax
 import numpy as np
 
-from jaxseg import checkpoint
-from jaxseg.config import load_config
-from jaxseg.data.source import Classes
-from jaxseg.program import build_program
+from jaxseg import runs
 from jaxseg.weights.imported import Colour, Imported, flatten
 
 # Options that change nothing of what evaluation computes.
@@ -35,26 +31,22 @@ def load(workdir: Path, step: str) -> Imported:
     Raises:
       UserError: no run, no such checkpoint, or a damaged one.
     """
-    config = load_config(workdir)
-    folder = workdir / "checkpoints"
-    number = checkpoint.find(folder, step)
-    meta = checkpoint.load_meta(folder, number)
-    program = build_program(config, Classes.from_dict(meta["classes"]), announce=print)
-    state, _ = checkpoint.load(folder, number, like=jax.eval_shape(program.init_state))
-    flat = flatten(state.eval_variables)
+    run = runs.open_run(workdir, step)
+    config = run.config
+    flat = flatten(run.state.eval_variables)
     variables = {path: np.asarray(value) for path, value in flat.items()}
     tops = sorted({path.split("/")[1] for path in variables})
     return Imported(
-        family=f"{config.model.name} of {workdir} at step {number}",
+        family=f"{config.model.name} of {workdir} at step {run.step}",
         variables=variables,
         source_names={},
         unused=(),
-        options={k: v for k, v in config.model.items() if k not in ("name", *_TRAINING)},
+        options={k: v for k, v in config.model.options.items() if k not in _TRAINING},
         model=config.model.name,
         mean=_colour(config.dataset.mean),
         std=_colour(config.dataset.std),
         head=tuple(top for top in tops if any(fnmatchcase(top, p) for p in _HEADS)),
-        folded=bool(meta.get("folded", False)),
+        folded=bool(run.meta.get("folded", False)),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxseg import defaults, models
+from jaxseg.config import check_config
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.models.classifier import Classifier
@@ -151,9 +152,9 @@ def test_logits_of_patches_are_not_spread_over_the_image(tiny_config):
     argument = "classifier,backbone=vgg16,width_multiplier=0.05,fc_width=6"
     tiny_config.model = defaults.model_config(argument)
     with pytest.raises(UserError, match=r"fc_padding is 'valid'.*use fc_padding=symmetric"):
-        build_program(tiny_config, classes, announce=print)
+        build_program(check_config(tiny_config), classes, announce=print)
     tiny_config.model = defaults.model_config(f"{argument},fc_padding=symmetric")
-    build_program(tiny_config, classes, announce=print)
+    build_program(check_config(tiny_config), classes, announce=print)
     for backbone in ("resnet18", "mobilenet_v2"):  # the option is vgg16's alone
         assert not Classifier(2, backbone).of_patches
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg import defaults
+from jaxseg.config import check_config
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.ops import catalogue, lowering
@@ -60,7 +61,7 @@ def build(**lowerings):
     config.augment.crop_size = (8, 8)
     config.batch_size = config.eval.batch_size = 8
     config.lowerings.update(lowerings)
-    return config, build_program(config, CLASSES, announce=print)
+    return config, build_program(check_config(config), CLASSES, announce=print)
 
 
 def test_the_config_names_every_operation():

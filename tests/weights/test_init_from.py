@@ -8,9 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, data, models, weights
-from jaxseg.config import load_config, store_config
-from jaxseg.data.source import Classes
+from jaxseg import checkpoint, data, models, runs, weights
+from jaxseg.config import check_config, store_config
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
 from jaxseg.program import build_program
@@ -48,17 +47,13 @@ def config(_config_of_source, source):
 
 
 def state_of(workdir, step):
-    config = load_config(workdir)
-    folder = workdir / "checkpoints"
-    classes = Classes.from_dict(checkpoint.load_meta(folder, step)["classes"])
-    program = build_program(config, classes, announce=print)
-    return checkpoint.load(folder, step, like=jax.eval_shape(program.init_state))[0]
+    return runs.open_run(workdir, step).state
 
 
 def begin(config):
-    source = data.load(config.dataset, "train")
-    program = build_program(config, source.classes, announce=print)
-    return program, initial.create(program, config, source)
+    source = data.load(check_config(config).dataset, "train")
+    program = build_program(check_config(config), source.classes, announce=print)
+    return program, initial.create(program, check_config(config), source)
 
 
 def assert_equal(tree, other):
@@ -183,7 +178,7 @@ def test_folded_weights_get_statistics_and_compute_the_same(config, monkeypatch)
     source = folded(weights.load(config.init_from))
     monkeypatch.setattr(weights, "load", lambda _: source)
     program, state = begin(config)
-    plain, _ = initial.with_weights(program, config, source)
+    plain, _ = initial.with_weights(program, check_config(config), source)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
     model = program.model.clone(statistics=GLOBAL)
     before, after = (
@@ -201,19 +196,19 @@ def test_a_converted_folded_run_is_measured_before_it_is_trained(
 ):
     """Where training continues from what `jaxseg weights convert` wrote."""
     imported = folded(weights.load(config.init_from))
-    shuffled = data.load(config.dataset, "train")
-    program = build_program(config, shuffled.classes, announce=print)
-    state, _ = initial.with_weights(program, config, imported)
-    store_config(config, tmp_path, allow_change=False)
+    shuffled = data.load(check_config(config).dataset, "train")
+    program = build_program(check_config(config), shuffled.classes, announce=print)
+    state, _ = initial.with_weights(program, check_config(config), imported)
+    store_config(check_config(config), tmp_path)
     checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints", keep=2, announce=print)
     meta = {"step": 0, "config": config.to_dict(), "classes": shuffled.classes.to_dict()}
-    checkpoints.save(state, {**meta, "evaluated": False, "folded": True}, miou=None)
+    checkpoints.save(state, {**meta, "folded": True})
     checkpoints.close()
     assert weights.load(str(tmp_path)).folded
     config.total_steps = 1
     train_and_evaluate(config, tmp_path, allow_config_change=True)
     assert "folded" not in checkpoint.load_meta(tmp_path / "checkpoints", "latest")
     stats = flatten({"b": state_of(tmp_path, "latest").batch_stats})
-    measured = initial.measure_norms(program, config, state, shuffled).batch_stats
+    measured = initial.measure_norms(program, check_config(config), state, shuffled).batch_stats
     for path, value in flatten({"b": measured}).items():  # moved a tenth of the way by one batch
         np.testing.assert_allclose(stats[path], value, rtol=0.1, atol=0.05)

@@ -5,18 +5,18 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
-from ml_collections import ConfigDict
 
 from jaxseg import models
+from jaxseg.defaults import Config, Dataset, Model
 from jaxseg.errors import UserError
 from jaxseg.weights import requirements
 from jaxseg.weights.imported import Imported, flatten
 from jaxseg.weights.requirements import check, hint
 
 
-def config(**model):
-    colours = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
-    return ConfigDict({"model": {"name": "m", "backbone": "resnet50", **model}, "dataset": colours})
+def config(**options):
+    model = Model("m", {"backbone": "resnet50", **options})
+    return Config(model=model, dataset=Dataset())
 
 
 def imported(mean=(123.675, 116.28, 103.53), assumed=(), model="m", **options):

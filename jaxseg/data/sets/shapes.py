@@ -6,14 +6,15 @@ classes: their hues overlap widely, and the ground takes any. Outline and textur
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
 from jaxseg.data.source import Classes, Example
-from jaxseg.errors import UserError
+from jaxseg.defaults import Dataset
+from jaxseg.errors import UserError, suggest
 
 CLASSES = Classes(
     names=("background", "circle", "square", "triangle", "star"),
@@ -32,17 +33,35 @@ OUTLINES = {
 }
 
 
-def load(dataset: Any, split: str) -> Shapes:
-    """The split of `dataset`: image_size (height, width), train_examples, val_examples, seed.
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The keys of `config.dataset` that are this set's own."""
+
+    image_size: tuple[int, int] = (64, 64)  # height, width
+    train_examples: int = 2000
+    val_examples: int = 100
+    seed: int = 0
+
+
+def load(dataset: Dataset, split: str) -> Shapes:
+    """A split, as `dataset.options` describe it.
 
     Raises:
-        UserError: no such split.
+        UserError: no such split, or an unknown option.
     """
+    try:
+        options = Options(**dataset.options)
+    except TypeError:
+        known = [field.name for field in dataclasses.fields(Options)]
+        unknown = min(dataset.options.keys() - set(known))
+        raise UserError(
+            f"data set shapes has no option {unknown!r}; {suggest(unknown, known)}"
+        ) from None
     if split not in SPLITS:
         raise UserError(f"data set shapes has no split {split!r}; it has {', '.join(SPLITS)}")
-    count = dataset.train_examples if split == "train" else dataset.val_examples
-    height, width = dataset.image_size
-    return Shapes((int(height), int(width)), count, dataset.seed, split)
+    count = options.train_examples if split == "train" else options.val_examples
+    height, width = options.image_size
+    return Shapes((int(height), int(width)), count, options.seed, split)
 
 
 class Shapes:
