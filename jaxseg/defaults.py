@@ -39,7 +39,8 @@ def get_config(arg: str) -> ConfigDict:
     config.init_unused = ()  # of what the source has and is left out
 
     config.dataset = ConfigDict()
-    config.dataset.name = ""  # a file of jaxseg/data
+    config.dataset.name = ""  # a file of jaxseg/data/sets
+    config.dataset.source = ""  # the data set's files: prepared on first use, and when they change
     config.dataset.data_dir = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
     config.dataset.train_split = "train"  # any TFDS split, slices such as train[:80%] too
     config.dataset.val_split = "val"

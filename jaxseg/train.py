@@ -63,7 +63,6 @@ def _train(
     # The data, the steps, and a folder that says what is run: whatever is wrong shows here.
     check_config(config)
     transforms.check(config.augment)
-    data.resolve(config.dataset)
     train_source = data.load(config.dataset, config.dataset.train_split)
     val_source = data.load(config.dataset, config.dataset.val_split)
     if not (len(train_source) and len(val_source)):

@@ -87,7 +87,6 @@ def open_source(config: Any, data_dir: str | None, split: str) -> Any:
 
     if data_dir:
         config.dataset.data_dir = data_dir
-    data.resolve(config.dataset)
     return data.load(config.dataset, split_of(config, split))
 
 

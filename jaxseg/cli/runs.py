@@ -101,7 +101,6 @@ def evaluate(argv: Sequence[str]) -> None:
     from jaxseg.metrics import table
 
     split = values["split"].value
-    data.resolve(config.dataset)
     source = data.load(config.dataset, split_of(config, split))
     result = miou.evaluate(program, config, state, source)
     step = int(state.step)
