@@ -19,8 +19,6 @@ def get_config(arg: str = "unet,width=32") -> ConfigDict:
     config.batch_size = 8
 
     config.dataset.name = "folder"
-    config.dataset.source = ""
-    config.dataset.builder_config = ""  # which preparation of the folder; filled in by the run
 
     config.augment.crop_size = (256, 256)
     config.augment.brightness = 0.2

@@ -20,8 +20,8 @@ from jaxseg.errors import UserError, suggest
 
 # Keys that may differ between a run and its continuation: they change no number.
 FREE_KEYS = {
+    "dataset.source",  # a run keeps what data it used by content: `data.identity`
     "dataset.data_dir",
-    "dataset.source",
     "dataset.cache",
     "pipeline.workers",
     "pipeline.prefetch",

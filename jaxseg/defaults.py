@@ -34,7 +34,7 @@ class Model:
 @dataclass(frozen=True)
 class Dataset:
     name: str = ""  # a file of jaxseg/data/sets
-    source: str = ""  # a folder to prepare on first use, of sets that are made from any folder
+    source: str = ""  # the data set's files: prepared on first use, and when they change
     data_dir: str = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
     train_split: str = "train"  # any TFDS split, slices such as train[:80%] too
     val_split: str = "val"

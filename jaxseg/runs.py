@@ -123,6 +123,22 @@ def status(workdir: Path) -> dict[str, Any]:
     return found
 
 
+def check_same_data(identity: str, workdir: Path) -> None:
+    """Compare data (see `data.identity`) with what the run in `workdir` was trained on, if any.
+
+    Raises:
+      UserError: it is other data.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        trained_on = json.loads((workdir / RECORD).read_text())["data"]
+        if trained_on != identity:
+            raise UserError(
+                f"{workdir} holds a run that was trained on other data ({trained_on}; now "
+                f"{identity}): choose another --workdir, or continue all the same with "
+                "--allow_config_change"
+            )
+
+
 class Record:
     """`run.json`: the run's status, and one entry for each start of it.
 
@@ -130,7 +146,7 @@ class Record:
     or "failed", with the reason in one line, if an exception came through.
     """
 
-    def __init__(self, workdir: Path, *, step: int, data: dict[str, str], write: bool = True):
+    def __init__(self, workdir: Path, *, step: int, data: str, write: bool = True):
         self._path, self._write = workdir / RECORD, write
         try:
             self._values = json.loads(self._path.read_text())

@@ -86,12 +86,13 @@ def _train(
     profile: bool,
 ) -> dict[str, Any] | None:
     # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
-    data.resolve(values.dataset)
     config = check_config(values)
     transforms.check(config.augment)
+    train_source, val_source = _sources(config)
+    data_identity = data.identity(config.dataset)
     if not allow_config_change:
         check_unchanged(config, workdir)
-    train_source, val_source = _sources(config)
+        runs.check_same_data(data_identity, workdir)
     classes = train_source.classes
     first = hosts.is_first()
     progress = Progress(total=config.total_steps, batch_size=config.batch_size, silent=not first)
@@ -111,7 +112,7 @@ def _train(
     writer = MetricWriter(
         workdir, resume_step=start, evaluated=checkpoints.is_evaluated(start), silent=not first
     )
-    record = runs.Record(workdir, step=start, data={}, write=first)
+    record = runs.Record(workdir, step=start, data=data_identity, write=first)
     trace = profiling.Profile(traced, workdir, pause=progress.pause)
     tell = progress.say if first else hosts.tell
     skipped = pipeline.Skipped(tell)

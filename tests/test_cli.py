@@ -1,6 +1,7 @@
 """The command as a person uses it: good runs, and mistakes that get one clear line."""
 
 import json
+import shutil
 import os
 import subprocess
 import sys
@@ -156,6 +157,15 @@ def test_a_users_own_folder_is_prepared_trained_and_predicted(tmp_path, capsys):
     code, out, _ = jaxseg(capsys, "evaluate", "--workdir", tmp_path / "run")
     assert code == 0
     assert "3 images" in out
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    evaluate = ("evaluate", "--workdir", tmp_path / "run", "--data_dir", tmp_path / "data")
+    code, _, err = jaxseg(capsys, *evaluate)
+    assert code == 2
+    assert "say where it is now with --config.dataset.source=DIR" in err
+    code, again, _ = jaxseg(capsys, *evaluate, f"--config.dataset.source={tmp_path / 'moved'}")
+    assert code == 0
+    assert again == out
 
 
 MISTAKES = {

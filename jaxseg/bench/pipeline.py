@@ -82,9 +82,7 @@ def _ours(folder: Path, config: Any, workers: int, images: int) -> Callable[[], 
 
     config.dataset.name = "folder"
     config.dataset.source = str(folder)
-    config.dataset.builder_config = ""
     config.dataset.data_dir = str(folder / "prepared")
-    data.resolve(config.dataset)
     source = data.load(config.dataset, "train")
 
     def read() -> None:

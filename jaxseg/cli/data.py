@@ -89,7 +89,6 @@ def open_source(config: Any, data_dir: str | None, split: str) -> Any:
 
     if data_dir:
         config.dataset.data_dir = data_dir
-    data.resolve(config.dataset)
     checked = check_config(config)
     return checked, data.load(checked.dataset, split_of(checked, split))
 

@@ -90,7 +90,6 @@ def _classes(config: Any) -> Any:
     from jaxseg.data import preparation
 
     try:
-        data.resolve(config.dataset)
         return data.load(config.dataset, config.dataset.train_split).classes
     except UserError:
         builder = getattr(preparation.module(config.dataset.name), "Builder", None)

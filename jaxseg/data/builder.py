@@ -6,6 +6,7 @@ decoder reads them (TFDS's gives palette colours for indices, depending on what 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -32,23 +33,29 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder that holds images/ and masks/ as --source."
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder that holds images/ and masks/."
     url_infos = (
         None  # nothing is downloaded; TFDS's own look-up needs a package it does not require
     )
     CLASSES: Classes
+    ANY_FOLDER = False  # a user's own folder rather than one published data set
     notes: list[str]  # of the last preparation
-
-    @classmethod
-    def config_name(cls, source: Path) -> str:
-        """The TFDS builder config that `source` is prepared as; "" for a set that has none."""
-        del source
-        return ""
 
     @classmethod
     def find_pairs(cls, source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
         """The files of each split, and notes on what was left out."""
         return find_pairs(source)
+
+    @classmethod
+    def files(cls, source: Path) -> dict[str, Path]:
+        """Every file that the records depend on, by a name that does not depend on `source`."""
+        pairs, _ = cls.find_pairs(source)
+        return {
+            f"{split}/{kind}/{pair.name}": path
+            for split, listed in pairs.items()
+            for pair in listed
+            for kind, path in (("image", pair.image), ("mask", pair.mask))
+        }
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
         """The class indices in a mask file's bytes."""
@@ -140,6 +147,19 @@ def check_values(label: Int32[np.ndarray, "h w"], name: str, classes: Classes) -
         )
 
 
+def split_sizes(directory: Path) -> dict[str, int]:
+    """The number of examples of each split in a folder of records."""
+    info = tfds.builder_from_directory(os.fspath(directory)).info
+    return {split: int(info.splits[split].num_examples) for split in sorted(info.splits)}
+
+
+def read_classes(directory: Path) -> Classes:
+    """The classes of a folder of records."""
+    metadata = tfds.builder_from_directory(os.fspath(directory)).info.metadata
+    assert metadata is not None  # SegmentationBuilder writes it
+    return Classes.from_dict(metadata["classes"])
+
+
 class PreparedSource:
     """One split of a prepared data set; `split` may be a TFDS slice such as "train[:80%]".
 
@@ -159,8 +179,7 @@ class PreparedSource:
                 f"data set {builder.name} has no split {split!r}; it has "
                 f"{', '.join(sorted(builder.info.splits))}, or slices such as train[:80%]"
             ) from error
-        assert builder.info.metadata is not None  # SegmentationBuilder writes it
-        self.classes = Classes.from_dict(builder.info.metadata["classes"])
+        self.classes = read_classes(directory)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -174,6 +193,20 @@ class PreparedSource:
         name = record["name"].decode()
         image = read_image(record["image"], name)
         return {"image": image, "label": decode_mask(record["label"], name), "name": name}
+
+    def digest(self) -> str:
+        """Of every example's name, image file and label, in whatever order they are stored."""
+        examples = []
+        for index in tqdm(
+            range(len(self)), desc="checking", unit="image", disable=None, leave=False
+        ):
+            record = self._record(index)
+            label = decode_mask(record["label"], record["name"].decode())
+            digest = hashlib.sha256(record["name"] + b"\0" + str(label.shape).encode())
+            # the label's values, not its PNG: encoders differ
+            digest.update(hashlib.sha256(record["image"]).digest() + label.astype("<i4").tobytes())
+            examples.append(digest.digest())
+        return hashlib.sha256(b"".join(sorted(examples))).hexdigest()[:16]
 
     def _record(self, index: int) -> dict[str, Any]:
         record = self._records[index]

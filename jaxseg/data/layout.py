@@ -29,7 +29,7 @@ def find_pairs(source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
         UserError: no such layout, no masks at all, two files of one stem, or a missing partner.
     """
     if not source.is_dir():
-        raise UserError(f"{source}: no such folder; give the data set's own folder as --source")
+        raise UserError(f"{source}: no such folder")
     if (source / "images").is_dir():
         folders = {"train": source}
     else:

@@ -1,4 +1,4 @@
-"""Where prepared data lives, how it gets there, and what is known by name."""
+"""Data sets by name: where their records lie, and how they get there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from jaxseg.data import digests
 from jaxseg.errors import UserError, suggest
 
 if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it does
@@ -20,10 +21,9 @@ if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it d
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """What a preparation made. `builder_config` is "" for a data set that has none."""
+    """What a preparation made."""
 
     name: str
-    builder_config: str
     directory: Path
     splits: dict[str, int]
     classes: Classes
@@ -42,7 +42,7 @@ class Prepared:
 def module(name: str) -> ModuleType:
     """The file jaxseg/data/sets/`name`.py of a data set.
 
-    A data set is a file here that defines `Builder` (prepared by TFDS, read from disk) or
+    A data set is a file there that defines `Builder` (prepared by TFDS, read from disk) or
     `load(dataset, split)` (made on the fly).
     """
     if name.isidentifier() and importlib.util.find_spec(f"jaxseg.data.sets.{name}"):
@@ -63,50 +63,119 @@ def resolve_data_dir(flag: str | None, config_value: str | None) -> Path:
     return Path(chosen).expanduser()
 
 
-def directory(name: str, data_dir: Path, builder_config: str) -> Path:
-    """Where TFDS puts the records of a data set."""
-    version = str(_builder_class(name).VERSION)
-    return data_dir / name / builder_config / version  # Path drops an empty builder_config
-
-
 def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Prepared:
     """Checks the files in `source_dir` and writes them as records under `data_dir`.
 
-    All or nothing: records are written to a temporary folder, renamed when complete. What is
-    prepared already is left as it is.
+    A published data set has one place there, a user's own folder one for each content. All or
+    nothing: records are written to a temporary folder, renamed when complete. What is prepared
+    already is left as it is.
 
     Raises:
         UserError: an unknown name, or anything wrong with the files, with the file's name.
     """
-    import tensorflow_datasets as tfds
+    from jaxseg.data.builder import read_classes, split_sizes
 
     builder_class = _builder_class(name)
-    source = Path(source_dir).expanduser().resolve()
+    source = Path(source_dir).expanduser()
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder; give the data set's own folder as --source")
     builder_class.find_pairs(source)  # a wrong folder is refused before anything is made
-    config = builder_class.config_name(source)
-    target = directory(name, data_dir, config)
+    key = ""
+    if builder_class.ANY_FOLDER:
+        key = digests.source_key(builder_class, source, _memory(name, data_dir))
+    target = _directory(name, data_dir, key)
     if is_prepared(target):
-        note = f"it was prepared before; remove {target} to prepare it again"
-        return _summary(name, config, target, (note,))
-    builder = _make_builder(builder_class, data_dir, config)
-    download = tfds.download.DownloadConfig(manual_dir=source)
+        notes = [f"it was prepared before; remove {target} to prepare it again"]
+    else:
+        notes = _write(builder_class, source, data_dir, key, target)
+    return Prepared(name, target, split_sizes(target), read_classes(target), tuple(notes))
+
+
+def resolve(dataset: Any) -> Path | None:
+    """The folder of a data set's records, written on first use; None if it is made on the fly.
+
+    Args:
+        dataset: a config's `dataset` part. With a `source`, the records are those of the files that
+            are in this folder now, or were when it was last seen; otherwise they are what
+            `jaxseg data prepare` made.
+
+    Raises:
+        UserError: neither records nor files are there, or a file is wrong.
+    """
+    if not hasattr(module(dataset.name), "Builder"):
+        return None
+    builder_class = _builder_class(dataset.name)
+    data_dir = resolve_data_dir(None, dataset.data_dir)
+    if not dataset.source:
+        target = _directory(dataset.name, data_dir, "")
+        if builder_class.ANY_FOLDER or not is_prepared(target):
+            raise UserError(_not_prepared(dataset, data_dir, builder_class.ANY_FOLDER))
+        return target
+    source = Path(dataset.source).expanduser()
+    try:
+        key = digests.source_key(builder_class, source, _memory(dataset.name, data_dir))
+        target = _directory(dataset.name, data_dir, key)
+        if not (source.is_dir() or is_prepared(target)):
+            raise FileNotFoundError(source)
+    except FileNotFoundError:
+        raise UserError(
+            f"data set {dataset.name}: {source} is no folder, and nothing prepared from it is in "
+            f"{data_dir}; say where it is now with --config.dataset.source=DIR, or where prepared "
+            "data is with --data_dir=DIR"
+        ) from None
+    if not is_prepared(target):
+        _write(builder_class, source, data_dir, key, target)
+    return target
+
+
+def _not_prepared(dataset: Any, data_dir: Path, any_folder: bool) -> str:
+    name, source = dataset.name, "--config.dataset.source=DIR"
+    if any_folder:
+        return f"data set {name} is your own folder of images and masks; name it: {source}"
+    place = f" --data_dir {data_dir}" if dataset.data_dir else ""
+    return (
+        f"data set {name} is not prepared in {data_dir}; run: jaxseg data prepare {name} "
+        f"--source DIR{place}, or have it prepared on the way: {source}"
+    )
+
+
+def _directory(name: str, data_dir: Path, key: str) -> Path:
+    """Where TFDS puts the records of a data set; `key` is its builder config, "" for none."""
+    version = str(_builder_class(name).VERSION)
+    return data_dir / name / key / version  # Path drops an empty part
+
+
+def _memory(name: str, data_dir: Path) -> Path:
+    """Where is kept what folders a data set was prepared from."""
+    return data_dir / name / "sources"
+
+
+def _write(
+    builder_class: type[SegmentationBuilder], source: Path, data_dir: Path, key: str, target: Path
+) -> list[str]:
+    """Writes the records; returns notes on what was left out."""
+    import tensorflow_datasets as tfds
+
+    builder = _make_builder(builder_class, data_dir, key)
+    download = tfds.download.DownloadConfig(manual_dir=source.resolve())
     try:
         builder.download_and_prepare(download_config=download)
     except OSError:
         # several runs that start together on a new folder all prepare it: the first one's stays
         if not is_prepared(target):
             raise
-    return _summary(name, config, target, tuple(builder.notes))
+    digests.contents(target)
+    return builder.notes
 
 
 def _make_builder(
-    builder_class: type[SegmentationBuilder], data_dir: Path, config: str
+    builder_class: type[SegmentationBuilder], data_dir: Path, key: str
 ) -> SegmentationBuilder:
     import tensorflow_datasets as tfds
     from absl import logging
 
     tfds.disable_progress_bar()  # ours counts images
-    options = {"config": tfds.core.BuilderConfig(name=config, version="1.0.0")} if config else {}
+    options = {"config": tfds.core.BuilderConfig(name=key, version="1.0.0")} if key else {}
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)  # TFDS warns of a config that it did not know before
     try:
@@ -119,29 +188,6 @@ def is_prepared(directory: Path) -> bool:
     return (directory / "dataset_info.json").exists()
 
 
-def resolve(dataset: Any) -> None:
-    """Makes `dataset.source` usable: prepares it on first use, and fills `builder_config`.
-
-    Does nothing when the config names no source. `dataset` is the config's own `dataset` part
-    (name, source, data_dir, builder_config), changed in place, so that a saved config says exactly
-    which preparation was used.
-    """
-    if not dataset.get("source", ""):
-        return
-    name, source = dataset.name, Path(dataset.source).expanduser()
-    config = dataset.get("builder_config", "") or _builder_class(name).config_name(source)
-    data_dir = resolve_data_dir(None, dataset.data_dir)
-    if not is_prepared(directory(name, data_dir, config)):
-        prepare(name, source, data_dir)
-    if config:
-        dataset.builder_config = config
-
-
-def takes_any_folder(name: str) -> bool:
-    """Whether a data set is the user's own folder, prepared anew for each, and not a known one."""
-    return "config_name" in vars(_builder_class(name))
-
-
 def _builder_class(name: str) -> type[SegmentationBuilder]:
     builder = getattr(module(name), "Builder", None)
     if builder is None:
@@ -149,15 +195,3 @@ def _builder_class(name: str) -> type[SegmentationBuilder]:
             f"data set {name!r} is made on the fly: it needs no source and no preparing"
         )
     return builder
-
-
-def _summary(name: str, config: str, target: Path, notes: tuple[str, ...]) -> Prepared:
-    import tensorflow_datasets as tfds
-
-    from jaxseg.data.source import Classes
-
-    info = tfds.builder_from_directory(target).info
-    splits = {split: int(info.splits[split].num_examples) for split in sorted(info.splits)}
-    assert info.metadata is not None  # SegmentationBuilder writes it
-    classes = Classes.from_dict(info.metadata["classes"])
-    return Prepared(name, config, target, splits, classes, notes)

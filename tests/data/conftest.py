@@ -57,7 +57,8 @@ def augment_config(**changes) -> ConfigDict:
 
 
 def dataset_config(**changes) -> ConfigDict:
-    values = {"name": "folder", "data_dir": "", "source": "", "builder_config": "", "cache": False}
+    values = {"name": "folder", "data_dir": "", "source": "", "cache": False}
+    values |= {"train_split": "train", "val_split": "val"}
     config = ConfigDict({**values, **changes})
     config.lock()
     return config

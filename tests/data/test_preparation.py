@@ -1,13 +1,14 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxseg import data
-from jaxseg.data import pipeline, preparation
+from jaxseg.data import pipeline
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -47,9 +48,7 @@ def test_prepare_and_load_give_back_every_file(folder, tmp_path, make_dataset):
     assert summary.classes.names == ("class_0", "class_1", "class_2")
     assert summary.classes.void == 255
     assert "train 5" in str(summary)
-    dataset = make_dataset(
-        data_dir=str(tmp_path / "out"), builder_config=summary.builder_config, cache=True
-    )
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder), cache=True)
     for split, count in (("train", 5), ("val", 2)):
         source = data.load(dataset, split)
         assert isinstance(source, data.Source)
@@ -68,9 +67,9 @@ def test_a_damaged_record_file_is_named_when_it_is_read(
     harm, folder, tmp_path, make_dataset, make_augment
 ):
     out = tmp_path / "prepared"
-    made = data.prepare("folder", folder, out)
+    data.prepare("folder", folder, out)
     (path,) = out.rglob("folder-train.array_record*")
-    dataset = make_dataset(data_dir=str(out), builder_config=made.builder_config)
+    dataset = make_dataset(data_dir=str(out), source=str(folder))
     source = data.load(dataset, "train")  # opens the file when the first example is asked for
     if harm == "gone":
         path.unlink()
@@ -85,8 +84,7 @@ def test_a_damaged_record_file_is_named_when_it_is_read(
 
 
 def test_slices_are_disjoint_and_complete(folder, tmp_path, make_dataset):
-    config = data.prepare("folder", folder, tmp_path / "out").builder_config
-    dataset = make_dataset(data_dir=str(tmp_path / "out"), builder_config=config)
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder))
     parts = [data.load(dataset, s) for s in ("train[:60%]", "train[60%:]")]
     assert [len(p) for p in parts] == [3, 2]
     assert {p[i]["name"] for p in parts for i in range(len(p))} == {f"t{i}" for i in range(5)}
@@ -165,14 +163,15 @@ def test_a_damaged_folder_is_refused_by_file_and_leaves_nothing(
     damage, folder, tmp_path, make_dataset
 ):
     message = damage(folder)
-    with pytest.raises(UserError, match=message) as caught:
-        data.prepare("folder", folder, tmp_path / "out")
-    assert "\n" not in str(caught.value)
-    assert nothing_prepared(tmp_path / "out")
-    name = preparation.module("folder").Builder.config_name(folder)
-    dataset = make_dataset(data_dir=str(tmp_path / "out"), builder_config=name)
-    with pytest.raises(UserError, match="not prepared"):
-        data.load(dataset, "train")
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder))
+    for prepare in (
+        lambda: data.prepare("folder", folder, tmp_path / "out"),
+        lambda: data.load(dataset, "train"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            prepare()
+        assert "\n" not in str(caught.value)
+        assert nothing_prepared(tmp_path / "out")
 
 
 def test_an_interrupt_leaves_nothing(folder, tmp_path, monkeypatch):
@@ -212,10 +211,8 @@ def test_rotated_by_exif_the_mask_must_be_upright(tmp_path, pair_writer, make_da
         data.prepare("folder", tmp_path / "d", tmp_path / "out")
     upright = mask([0, 1], (8, 6)).astype(np.uint8)
     Image.fromarray(upright).save(tmp_path / "d/masks/a.png")
-    config = data.prepare("folder", tmp_path / "d", tmp_path / "out").builder_config
-    example = data.load(
-        make_dataset(data_dir=str(tmp_path / "out"), builder_config=config), "train"
-    )[0]
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(tmp_path / "d"))
+    example = data.load(dataset, "train")[0]
     np.testing.assert_array_equal(example["label"], upright)
     assert example["image"].shape == (8, 6, 3)
 
@@ -223,7 +220,7 @@ def test_rotated_by_exif_the_mask_must_be_upright(tmp_path, pair_writer, make_da
 def labels_with(folder, out, make_dataset, classes_json):
     (folder / "classes.json").write_text(json.dumps(classes_json))
     summary = data.prepare("folder", folder, out)
-    dataset = make_dataset(data_dir=str(out), builder_config=summary.builder_config)
+    dataset = make_dataset(data_dir=str(out), source=str(folder))
     return summary.classes, data.load(dataset, "train")[0]["label"]
 
 
@@ -280,25 +277,112 @@ def test_masks_of_0_and_255_alone_are_refused_with_the_fix(tmp_path, pair_writer
 
 
 def test_own_data_in_one_step_and_again_when_it_changed(folder, tmp_path, make_dataset):
-    def resolved():
-        dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder))
-        data.resolve(dataset)
-        return dataset
-
-    first = resolved()
-    assert re.fullmatch(r"my-data-[0-9a-f]{8}", first.builder_config)
-    assert len(data.load(first, "train")) == 5
-    assert resolved().builder_config == first.builder_config
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder))
+    before = dataset.to_dict()
+    first = data.resolve(dataset)
+    assert dataset.to_dict() == before
+    assert len(data.load(dataset, "train")) == 5
+    assert data.resolve(dataset) == first
     path = folder / "train/masks/t0.png"
-    os.utime(path, (1, 1))
-    assert resolved().builder_config != first.builder_config
-    assert len(list((tmp_path / "out/folder").glob("my-data-*"))) == 2
+    os.utime(path, (1, 1))  # touched, not changed
+    assert data.resolve(dataset) == first
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(path)
+    assert data.resolve(dataset) != first
+    source = data.load(dataset, "train")
+    labels = {e["name"]: e["label"] for e in (source[i] for i in range(5))}
+    assert not labels["t0"].any()
 
 
-def test_resolve_without_a_source_does_nothing(make_dataset):
-    dataset = make_dataset()
-    data.resolve(dataset)
-    assert dataset.builder_config == ""
+@pytest.mark.parametrize("name", ["folder", "camvid"])
+def test_another_source_is_other_data(name, tmp_path, pair_writer, make_dataset):
+    """Whatever was prepared before, from another folder or by `jaxseg data prepare`."""
+    for i, folder in enumerate(("old", "new")):
+        pair_writer(tmp_path / folder / "train", f"{folder}_image", mask([0, 1, 2]), seed=i)
+    out = str(tmp_path / "out")
+    data.prepare(name, tmp_path / "old", tmp_path / "out")
+    for folder in ("old", "new", "old"):
+        dataset = make_dataset(name=name, data_dir=out, source=str(tmp_path / folder))
+        assert data.load(dataset, "train")[0]["name"] == f"{folder}_image"
+    if name == "camvid":
+        dataset = make_dataset(name=name, data_dir=out)
+        assert data.load(dataset, "train")[0]["name"] == "old_image"
+
+
+def test_a_renamed_folder_is_the_same_data(folder, tmp_path, make_dataset):
+    def records(source):
+        return data.resolve(make_dataset(data_dir=str(tmp_path / "out"), source=str(source)))
+
+    before = records(folder)
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert records(moved) == before
+    # the records of what was there still serve where the files are no longer needed
+    assert records(folder) == before
+    said = r"never is no folder.* with --config\.dataset\.source=DIR"
+    with pytest.raises(UserError, match=said):
+        records(tmp_path / "never")
+
+
+def test_identity_is_the_content(folder, tmp_path, make_dataset):
+    places = iter(range(100))
+
+    def identity(change=None, **options):
+        source = tmp_path / f"copy{next(places)}"
+        shutil.copytree(folder, source)
+        if change is not None:
+            change(source)
+        dataset = make_dataset(data_dir=str(tmp_path / f"{source}_out"), source=str(source))
+        dataset.update(options)
+        return data.identity(dataset)
+
+    def classes(**changes):
+        fields = {"names": ["a", "b", "c"], "colours": [[1, 1, 1], [2, 2, 2], [3, 3, 3]]}
+        return lambda source: (source / "classes.json").write_text(json.dumps(fields | changes))
+
+    def drop(source):
+        for kind in ("images", "masks"):
+            (source / f"train/{kind}/t4.png").unlink()
+
+    def relabel(source):
+        path = source / "val/masks/v0.png"
+        Image.fromarray((stored_pixels(path) + 1) % 3).save(path)
+
+    def rename(source):
+        for kind in ("images", "masks"):
+            (source / f"train/{kind}/t4.png").rename(source / f"train/{kind}/other.png")
+
+    def add_split(source):
+        shutil.copytree(source / "val", source / "test")
+
+    plain, named = identity(), identity(classes())
+    assert re.fullmatch("classes [0-9a-f]{16}, train [0-9a-f]{16}, val [0-9a-f]{16}", plain)
+    assert plain.split(", ")[1:] == named.split(", ")[1:]
+    for same in (None, add_split, lambda source: (source / "notes.txt").write_text("x")):
+        assert identity(same) == plain
+    assert identity(classes(colours=[[9, 9, 9], [8, 8, 8], [7, 7, 7]])) == named
+    assert identity(train_split="train[:80%]") == plain
+    others = [
+        identity(drop),
+        identity(relabel),
+        identity(rename),
+        identity(classes(names=["b", "a", "c"])),
+        identity(classes(values=[1, 0, 2])),
+        identity(add_split, val_split="test"),
+    ]
+    assert len({plain, named, *others}) == 8
+
+
+def test_colours_are_those_of_now(folder, tmp_path, make_dataset):
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(folder))
+    for palette in ([[1, 1, 1], [2, 2, 2], [3, 3, 3]], [[9, 9, 9], [8, 8, 8], [7, 7, 7]]):
+        fields = {"names": ["a", "b", "c"], "colours": palette}
+        (folder / "classes.json").write_text(json.dumps(fields))
+        assert [list(c) for c in data.load(dataset, "train").classes.palette] == palette
+
+
+def test_data_made_on_the_fly_is_identified_by_its_config(make_dataset):
+    dataset = make_dataset(name="shapes", source="ignored")
+    assert data.identity(dataset) == ""
+    assert data.resolve(dataset) is None
 
 
 def test_isbi_nuclei_and_camvid_labels(tmp_path, pair_writer, make_dataset):
@@ -344,10 +428,12 @@ def test_unknown_names_list_the_known(tmp_path, make_dataset):
 
 def test_not_prepared_and_unknown_split_say_what_to_do(folder, tmp_path, make_dataset):
     out = str(tmp_path / "out")
-    with pytest.raises(UserError, match="run: jaxseg data prepare camvid --source DIR"):
+    with pytest.raises(
+        UserError,
+        match=r"prepare camvid --source DIR --data_dir .*out,.*--config\.dataset\.source=DIR",
+    ):
         data.load(make_dataset(name="camvid", data_dir=out), "train")
     dataset = make_dataset(data_dir=out, source=str(folder))
-    data.resolve(dataset)
     with pytest.raises(UserError, match="no split 'validation'; it has train, val"):
         data.load(dataset, "validation")
 
@@ -400,5 +486,5 @@ def test_real_camvid(tmp_path, make_dataset):
 
 
 def test_a_folder_set_without_a_folder_asks_for_it(make_dataset, tmp_path):
-    with pytest.raises(UserError, match=r"not prepared in .*--config\.dataset\.source=DIR"):
+    with pytest.raises(UserError, match=r"own folder.*--config\.dataset\.source=DIR"):
         data.load(make_dataset(name="folder", data_dir=str(tmp_path)), "train")

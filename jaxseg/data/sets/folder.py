@@ -12,9 +12,7 @@ class_0, class_1, ...
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +33,12 @@ EXAMPLE = '{"names": ["background", "cell"], "values": [0, 255]}'
 class Folder(SegmentationBuilder):
     """Your own images and masks: {split}/images and {split}/masks, or images and masks."""
 
+    ANY_FOLDER = True
+
     @classmethod
-    def config_name(cls, source: Path) -> str:
-        """`<folder name>-<fingerprint>`: a changed folder is another preparation."""
-        if not source.is_dir():
-            raise UserError(f"{source}: no such folder; give your data set's folder as its source")
-        digest = hashlib.sha256()
-        for path in sorted(p for p in source.rglob("*") if p.is_file()):
-            stat = path.stat()
-            digest.update(
-                f"{path.relative_to(source)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode()
-            )
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", source.resolve().name).strip("-") or "data"
-        return f"{name}-{digest.hexdigest()[:8]}"
+    def files(cls, source: Path) -> dict[str, Path]:
+        path = source / "classes.json"
+        return super().files(source) | ({path.name: path} if path.exists() else {})
 
     def find_classes(self, source: Path, pairs: dict[str, list[Pair]]) -> Classes:
         path = source / "classes.json"

@@ -80,7 +80,7 @@ class Voc(SegmentationBuilder):
 def _root(source: Path) -> Path:
     """The folder that holds ImageSets/Segmentation: `source` or VOC2012 in it."""
     if not source.is_dir():
-        raise UserError(f"{source}: no such folder; give VOCdevkit as --source")
+        raise UserError(f"{source}: no such folder")
     for root in (source, source / "VOC2012", source / "VOCdevkit" / "VOC2012"):
         if (root / "ImageSets/Segmentation").is_dir():
             return root
