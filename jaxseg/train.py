@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, hosts, predict, profiling, tiles
+from jaxseg import checkpoint, data, hosts, initial, predict, profiling, tiles
 from jaxseg.config import check_config, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Source
@@ -23,7 +23,6 @@ from jaxseg.metrics import table
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
-from jaxseg.weights import initial
 from jaxseg.writers import MetricWriter, Progress, StepLog
 
 
