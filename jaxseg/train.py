@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, evaluation, hosts, predict, profiling, runs, tiles
+from jaxseg import checkpoint, data, evaluation, hosts, initial, predict, profiling, runs, tiles
 from jaxseg.config import check_config, check_unchanged, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Classes, Source
@@ -24,7 +24,6 @@ from jaxseg.metrics import percent, table
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
-from jaxseg.weights import initial
 from jaxseg.writers import MetricWriter, Progress, StepLog
 
 

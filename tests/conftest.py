@@ -38,6 +38,28 @@ def tiny_config() -> ConfigDict:
     return config
 
 
+@pytest.fixture(scope="session")
+def config_with_averages() -> ConfigDict:
+    from configs import quickstart
+
+    config = quickstart.get_config("unet,width=4,depth=2")
+    config.update(total_steps=2, batch_size=8, num_predictions=0, ema_decay=0.5, seed=3)
+    config.dataset.image_size = config.augment.crop_size = (32, 32)
+    config.dataset.train_examples = config.dataset.val_examples = 8
+    config.eval.update(every=2, batch_size=8)
+    return config
+
+
+@pytest.fixture(scope="session")
+def run_with_averages(config_with_averages, tmp_path_factory):
+    """The folder of a run of two steps, with moving averages."""
+    from jaxseg.train import train_and_evaluate
+
+    workdir = tmp_path_factory.mktemp("run_with_averages")
+    train_and_evaluate(config_with_averages, workdir)
+    return workdir
+
+
 @pytest.fixture
 def one_device(monkeypatch):
     """Whatever compiles in this test does so for the first device alone, which is quicker."""

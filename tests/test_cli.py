@@ -1,8 +1,8 @@
 """The command as a person uses it: good runs, and mistakes that get one clear line."""
 
 import json
-import shutil
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -248,7 +248,7 @@ def test_weights_of_no_known_family_are_shown_and_refused(tmp_path, capsys):
     code, out, err = jaxseg(capsys, "weights", "inspect", tmp_path / "w.npz")
     assert code == 2
     assert "my_layer  3      float32  (not recognised)" in out
-    assert "of no known family, such as my_layer; known: TF-Slim, Keras" in err
+    assert "1 entries, such as my_layer, are of no known family; known: Keras applications" in err
     assert err.count("\n") == 1
 
 

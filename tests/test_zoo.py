@@ -76,7 +76,10 @@ def test_every_model_is_in_the_zoo_and_every_source_has_its_proof():
     known = {name for name, source in sources.items() if "\nModel = " in source}
     assert {entry.model for entry in zoo.ZOO} == known
     fixtures = {path.stem for path in (ROOT / "tests/weights/fixtures").glob("*.npz")}
-    graphs = {"slim_mobilenet_v2", "slim_deeplabv3_mobilenet_v2"}  # of tests/weights/test_slim.py
+    graphs = {
+        "slim_mobilenet_v2",
+        "slim_deeplabv3_mobilenet_v2",
+    }  # of tests/weights/families/test_slim.py
     assert {name for entry in zoo.ZOO for name in entry.weights} == fixtures | graphs
 
 

@@ -15,7 +15,7 @@ jaxseg: train, evaluate and look at segmentation networks in JAX
   jaxseg predict   masks and overlays for your own images
   jaxseg data      prepare a data set, show what training sees, count its classes
   jaxseg models    every model: paper, parameters, multiply-adds, whose weights fit
-  jaxseg weights   look into other people's weights, make a run of them
+  jaxseg weights   inspect other people's weights, convert them into a run
   jaxseg bench     measure speed beside PyTorch, and what devices exchange
 
 Example:

@@ -9,17 +9,17 @@ from jaxseg.errors import UserError
 
 
 def weights(argv: Sequence[str]) -> None:
-    """Look into other people's weights, and make a run of them.
+    """Inspect other people's weights, and convert them into a run.
 
     jaxseg weights inspect SOURCE
     jaxseg weights convert SOURCE --config FILE[:ARG] --workdir DIR [--config.KEY=VALUE ...]
 
-      inspect   print what SOURCE is, the model and flags it needs, and every entry with our name
-      convert   write a run to DIR, as if trained for 0 steps: for `jaxseg predict` and `evaluate`.
-                To train from SOURCE, rather use: jaxseg train --config.init_from=SOURCE
+      inspect   print what network SOURCE is, the model and flags it needs, and a table of entries
+      convert   write a run to DIR at step 0, for `jaxseg predict` and `evaluate`.
+                To train from SOURCE, use jaxseg train --config.init_from=SOURCE instead
       SOURCE    a file (safetensors, .npz, Keras .h5 or .keras, PyTorch .pth), the folder of a run
                 (DIR, DIR@STEP, DIR@latest), or hf://ORG/NAME[@REVISION][/FILE] on the hub
-      --data_dir DIR           where prepared data sets live; their class names go into the run
+      --data_dir DIR           folder of the prepared data sets; the run takes its class names there
 
     Example:
       jaxseg weights inspect hf://timm/resnet50.tv_in1k
@@ -40,9 +40,14 @@ def _source(command: str, words: Sequence[str]) -> str:
 def _inspect(argv: Sequence[str]) -> None:
     source = _source("weights inspect", flags.parse(flags.define(), "weights inspect", argv))
     flags.quiet()
+    from jaxseg import pretrained
     from jaxseg.weights import inspect
 
-    for line in inspect.describe(source):
+    if pretrained.is_run(source):
+        lines = inspect.describe_run(pretrained.load(source))
+    else:
+        lines = inspect.describe(source)
+    for line in lines:
         print(line)
 
 
@@ -56,20 +61,18 @@ def _convert(argv: Sequence[str]) -> None:
         config.dataset.data_dir = values["data_dir"].value
     config.init_from = source
     flags.quiet()
-    from jaxseg import checkpoint, runs
-    from jaxseg import weights as imports
+    from jaxseg import checkpoint, initial, pretrained, runs
     from jaxseg.config import check_config, store_config
     from jaxseg.defaults import to_dict
     from jaxseg.lock import locked
     from jaxseg.program import build_program
-    from jaxseg.weights import initial
 
     if checkpoint.steps(workdir / "checkpoints"):
-        raise UserError(f"--workdir {workdir} holds a run already: choose another")
+        raise UserError(f"--workdir {workdir} already holds a run: choose another folder")
     classes = _classes(config)
     config = check_config(config)
     program = build_program(config, classes, announce=print)
-    imported = imports.load(source)
+    imported = pretrained.load(source)
     state, report = initial.with_weights(program, config, imported)
     print(report)
     with locked(workdir):
@@ -85,7 +88,7 @@ def _convert(argv: Sequence[str]) -> None:
 
 
 def _classes(config: Any) -> Any:
-    """Of the config's data set, prepared on this machine or not."""
+    """The classes of the config's data set, whether or not it is prepared on this machine."""
     from jaxseg import data
     from jaxseg.data import preparation
 

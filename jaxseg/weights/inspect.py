@@ -4,42 +4,43 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from jaxseg import weights
+from jaxseg.weights import families, files
+from jaxseg.weights.families.names import unknown_path
 from jaxseg.weights.imported import Imported
-from jaxseg.weights.names import unknown
-from jaxseg.weights.read import read
 from jaxseg.weights.requirements import flag, text
 
 
 def describe(source: str) -> Iterator[str]:
-    """Lines: the family, the model and the flags it needs, and a table of all entries.
+    """Lines on a file or a hub's name: the network, the flags it needs, a table of its entries.
 
     Raises:
-      UserError: not readable, or of no known family; its entries come before that.
+      UserError: not readable, or of no known family; its entries are shown before that.
     """
-    if weights.is_run(source):
-        imported = weights.load(source)
-        entries, ours = imported.variables, {path: path for path in imported.variables}
-    else:
-        path, config = weights.locate(source)
-        entries = read(path)
-        try:
-            imported = weights.recognise(entries, source, config)
-        except weights.UnknownFamilyError:
-            yield from _table(entries, {})
-            raise
-        ours = _ours(imported)
+    path, config = files.locate(source)
+    entries = files.read(path)
+    try:
+        imported = families.recognise(entries, source, config)
+    except families.UnknownFamilyError:
+        yield from _table(entries, {})
+        raise
     yield from _needs(imported)
     yield ""
-    yield from _table(entries, ours)
+    yield from _table(entries, _our_names(imported))
 
 
-def _ours(imported: Imported) -> dict[str, str]:
-    """What each foreign entry is in our names."""
+def describe_run(imported: Imported) -> Iterator[str]:
+    """The same lines on the weights of a run, whose names are ours."""
+    yield from _needs(imported)
+    yield ""
+    yield from _table(imported.variables, {path: path for path in imported.variables})
+
+
+def _our_names(imported: Imported) -> dict[str, str]:
+    """What became of each foreign entry."""
     ours = dict.fromkeys(imported.unused, "(not used)")
     ours |= {name: f"into {path}" for name, path in imported.added_to.items()}
     for path, name in imported.source_names.items():
-        known = "(not recognised)" if path == unknown(name) else path
+        known = "(not recognised)" if path == unknown_path(name) else path
         ours[name] = f"{ours[name]}, {known}" if name in ours else known
     return ours
 
@@ -47,16 +48,16 @@ def _ours(imported: Imported) -> dict[str, str]:
 def _needs(imported: Imported) -> Iterator[str]:
     options = [f"{key}={text(value)}" for key, value in imported.options.items()]
     yield f"{imported.family}: {len(imported.variables)} entries of a model"
-    # quoted, for a shell takes brackets as its own
+    # quoted, because brackets mean something to a shell
     yield f'model:      --config "FILE:{",".join([imported.model, *options])}"'
     if imported.model == "classifier":
         yield "            or another model with such an encoder, whose other layers stay fresh"
     yield f"images:     {flag('dataset.mean', imported.mean)} {flag('dataset.std', imported.std)}"
     if imported.assumed:
-        yield f"assumed:    {', '.join(sorted(imported.assumed))}: such files do not say"
+        yield f"assumed:    {', '.join(sorted(imported.assumed))}: such files do not tell"
     if imported.folded:
-        yield "batch norm: folded into the weights; training measures its statistics first"
-    for head in imported.head:
+        yield "batch norm: folded into the convolutions; training measures its statistics first"
+    for head in imported.heads:
         if (kernel := imported.variables.get(f"params/{head}/kernel")) is not None:
             yield f"classes:    {kernel.shape[-1]} ({head})"
 

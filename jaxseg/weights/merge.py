@@ -1,14 +1,14 @@
-"""Foreign weights into a model: a map over its fresh variables that accounts for every entry.
+"""Replacing a model's fresh variables by foreign weights, accounting for every entry.
 
-Whatever the model lacks, the file lacks, or has another shape is named in one error. Excused are
-only these, and the report says each:
+One error names all entries that are missing, left over or misshapen. The only exceptions, each of
+them in the report:
 
-- A classifier begins any model: what the model has besides stays fresh, and what it has no place
-  for (the classifier's own head) is not used. Another classifier's logits stay fresh if it has
-  none, and the layers before them if it has nothing but an encoder.
-- A head (`Imported.head`) for another number of classes stays fresh.
+- A classifier initialises part of any model: the model's other layers stay fresh, and the
+  classifier's layers that the model lacks (its head) are not used. Into another classifier, logits
+  stay fresh where the file has none, and the layers before them if it holds only an encoder.
+- A head (`Imported.heads`) with another number of classes stays fresh.
 - The first convolution's three input channels are summed into one, or repeated to N (timm's rule).
-- What the patterns of `config.init_fresh` and `config.init_unused` name.
+- What the patterns in `config.init_fresh` and `config.init_unused` match.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ import numpy as np
 from jaxseg.errors import UserError
 from jaxseg.weights.imported import Imported, flatten, unflatten
 
-_SHOWN = 10  # names of a kind in an error
+_MOST_NAMES = 10  # of a kind in an error
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What became of every entry, for people."""
+    """What became of every entry; its text is for people."""
 
     family: str
     imported: int  # entries of the model
     fresh: tuple[str, ...]  # top-level names of the model, or paths where only a part is fresh
     unused: tuple[str, ...]  # foreign names
-    notes: tuple[str, ...]  # what was made to fit, and what differs
+    notes: tuple[str, ...]  # what was adapted, and what differs
 
     def __str__(self) -> str:
         parts = [f"{self.family}: {self.imported} entries imported", *self.notes]
@@ -55,11 +55,11 @@ def merge(
     """Replace the fresh values in `variables` (params, batch_stats) by imported ones.
 
     Args:
-      variables: of the model, as its init made them.
+      variables: the model's, as initialised.
       imported: the weights.
       model: the model's name in jaxseg/models.
-      fresh: shell patterns of entries or layers that stay as they are ("score_pool4*").
-      unused: shell patterns of imported entries that are left out.
+      fresh: shell patterns of entries or layers that stay fresh ("score_pool4*").
+      unused: shell patterns of imported entries or layers that are not used.
       hint: flags that may help where names and shapes do not fit.
 
     Raises:
@@ -70,7 +70,7 @@ def merge(
     dropped = _pick(source, unused, "unused", imported.family)
     stay_fresh = _pick(target, fresh, "fresh", model)
     if imported.model == "classifier" and model != "classifier":
-        dropped |= {p for p in source if _top(p) in imported.head or _foreign_top(p, target)}
+        dropped |= {p for p in source if _top(p) in imported.heads or _foreign_top(p, target)}
     if imported.model == "classifier":
         tops = {_top(path) for path in source.keys() - dropped}
         if model == "classifier" and tops != {"encoder"}:
@@ -102,21 +102,21 @@ def merge(
 
 
 def _pick(entries: Iterable[str], patterns: Sequence[str], key: str, owner: str) -> set[str]:
-    """The paths that a pattern matches as a whole, or in their first parts."""
+    """The paths that a pattern matches, or whose first parts it matches."""
     entries, found = list(entries), set()
     for pattern in patterns:
         matches = {p for p in entries if any(fnmatchcase(x, pattern) for x in _prefixes(p))}
         if not matches:
             known = ", ".join(sorted({_top(path) for path in entries}))
             raise UserError(
-                f"config.init_{key}: {pattern!r} matches no entry of {owner}; it has: {known}"
+                f"config.init_{key}: {pattern!r} matches no entry of {owner}; known: {known}"
             )
         found |= matches
     return found
 
 
 def _prefixes(path: str) -> list[str]:
-    """Of params/aspp/project/kernel: aspp, aspp/project, aspp/project/kernel."""
+    """aspp, aspp/project and aspp/project/kernel for params/aspp/project/kernel."""
     parts = path.split("/")[1:]
     return ["/".join(parts[:i]) for i in range(1, len(parts) + 1)]
 
@@ -126,16 +126,16 @@ def _top(path: str) -> str:
 
 
 def _foreign_top(path: str, target: Iterable[str]) -> bool:
-    """Whether an entry lies outside the encoder in a part that the model does not have."""
+    """Whether an entry lies outside the encoder, in a layer that the model does not have."""
     return _top(path) != "encoder" and _top(path) not in {_top(other) for other in target}
 
 
 def _other_classes(
     target: Mapping[str, Any], source: Mapping[str, np.ndarray], imported: Imported, fresh: set[str]
 ) -> list[str]:
-    """Add to `fresh` the heads whose shapes differ in their last axis, and say which."""
+    """Add to `fresh` the heads that differ in the number of classes; returns a note on each."""
     notes = []
-    for head in imported.head:
+    for head in imported.heads:
         both = [p for p in target if _top(p) == head and p in source and p not in fresh]
         shapes = [(source[p].shape, np.shape(target[p])) for p in both]
         if all(a[:-1] == b[:-1] for a, b in shapes) and any(a != b for a, b in shapes):
@@ -148,8 +148,8 @@ def _other_classes(
 def _adapt_input(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
     """A kernel [k, k, 3, o] for another number of input channels; None if that is not the case.
 
-    One: their sum, as for a grey image in all three. N: repeated in turn, and scaled by 3 / N so
-    that outputs keep their size.
+    For one channel it is their sum: a grey image gives what it gave in all three channels. For N
+    they are repeated in turn and scaled by 3 / N, so that outputs keep their magnitude.
     """
     is_first = kernel.ndim == 4 and kernel.shape[2] == 3 and len(shape) == 4 and shape[2] != 3
     if not is_first or (*kernel.shape[:2], kernel.shape[3]) != (*shape[:2], shape[3]):
@@ -168,7 +168,7 @@ def _check(
     model: str,
     hint: str,
 ) -> None:
-    """Raise UserError unless the entries wanted and given are the same and have the same shapes."""
+    """Raise UserError unless `wanted` and `given` are the same entries with the same shapes."""
     wanted, given = set(wanted), set(given)
     misshapen = [
         f"{p} is {_size(source[p])} there and {_size(target[p])} in the model"
@@ -178,7 +178,7 @@ def _check(
     names = imported.source_names
     left_over = [f"{names[p]} ({p})" if p in names else p for p in sorted(given - wanted)]
     kinds = {"missing": sorted(wanted - given), "left over": left_over, "misshapen": misshapen}
-    problems = [f"{kind}: {_some(found, _SHOWN)}" for kind, found in kinds.items() if found]
+    problems = [f"{kind}: {_some(found, _MOST_NAMES)}" for kind, found in kinds.items() if found]
     if problems:
         advice = f"add {hint}, or change" if hint else "change"
         raise UserError(
@@ -198,6 +198,6 @@ def _some(names: Sequence[str], count: int) -> str:
 
 
 def _summary(paths: set[str], everything: Iterable[str]) -> list[str]:
-    """Top-level names whose entries are all in `paths`, and the other paths one by one."""
+    """Top-level names whose entries are all in `paths`, and each other path."""
     rest = {_top(path) for path in everything if path not in paths}
     return sorted({path if _top(path) in rest else _top(path) for path in paths})

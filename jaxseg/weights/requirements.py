@@ -1,20 +1,23 @@
-"""What a config must say for foreign weights to compute what they computed where they are from.
+"""The settings that a model needs to compute with foreign weights what it computed at their source.
 
-Options of `Imported` are of four kinds. Those that names and shapes of entries show are left to
-`merge`. What may be meant to differ is noted. What a foreign file does not tell (`assumed`) is
-noted too: such networks are also trained with other colours, and others are converted with another
-padding. All other options, such as a new one of a model, must be the same.
+The options in `Imported` are of four kinds:
+
+- structural ones change names or shapes of entries: `merge` reports what does not fit;
+- some may well differ, such as the output stride: a note says so;
+- some the file does not tell and its program does not fix (`Imported.assumed`): a note as well,
+  because others train the same networks with other normalisation, or convert them with other
+  padding;
+- all others must be equal, a model's newest option included.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxseg.defaults import Config
 from jaxseg.errors import UserError
-from jaxseg.weights.imported import Imported
+from jaxseg.weights.imported import RGB, Imported
 
-# Options that change names or shapes of entries.
-SHOWN = frozenset(
+STRUCTURAL = frozenset(
     {
         *("aux_head", "head_conv", "image_pooling", "context_module", "aspp_channels"),
         *("separable", "depthwise_norm", "decoder", "decoder_depth", "decoder_channels"),
@@ -22,76 +25,87 @@ SHOWN = frozenset(
         *("fc_width", "stride", "learned_upsampling"),
     }
 )
-# Meant where they differ: atrous convolution makes the same features at any output stride, FCN's
-# stages go on all at once, a classifier's fc6 is padded to label small images.
-_MEANT = frozenset({"output_stride", "at_once", "fc_padding"})
-# A classifier's, which another model that it begins has for its own ends.
-_MEANT_BESIDE_A_CLASSIFIER = frozenset({"multi_grid", "corners"})
+# Atrous convolution makes the same features at any output stride, FCN's stages may be trained all
+# at once, a classifier's fc6 is padded so that it labels small images.
+_MAY_DIFFER = frozenset({"output_stride", "at_once", "fc_padding"})
+# Of a classifier whose encoder another model takes; that model sets them for itself.
+_MAY_DIFFER_FROM_CLASSIFIER = frozenset({"multi_grid", "corners"})
 
 
-def check(imported: Imported, config: Config) -> list[str]:
-    """Compare the model's options and the images' normalisation.
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a config says of the model and of its input's normalisation."""
 
-    Options that the model does not have are passed over.
+    model: str
+    options: Mapping[str, Any]  # the model's, by name
+    mean: RGB
+    std: RGB
+
+
+def check(imported: Imported, settings: Settings) -> list[str]:
+    """Compare the model's options and the normalisation.
+
+    Options that the model does not have are ignored.
 
     Returns:
       Notes on what differs and may.
 
     Raises:
-      UserError: something differs; the message holds the flags to paste.
+      UserError: something differs that must not; the message holds the flags to paste.
     """
-    meant = _MEANT
-    if imported.model == "classifier" != config.model.name:
-        meant |= _MEANT_BESIDE_A_CLASSIFIER
-    notes, differ, guessed = [], [], False
-    for key, ours, value in _differences(imported, config):
-        name = key.split(".")[1]
-        if key in ("dataset.mean", "dataset.std") and name in imported.assumed:
-            guessed = True
-        elif name in meant:
-            notes.append(f"{name} {text(ours)} here, {text(value)} there")
+    may_differ = _MAY_DIFFER
+    if imported.model == "classifier" != settings.model:
+        may_differ |= _MAY_DIFFER_FROM_CLASSIFIER
+    notes, wrong, other_normalisation = [], [], False
+    for key, ours, theirs in _differences(imported, settings):
+        section, name = key.split(".")
+        if section == "dataset" and name in imported.assumed:
+            other_normalisation = True
+        elif name in may_differ:
+            notes.append(f"{name} {text(ours)} here, {text(theirs)} there")
         elif name in imported.assumed:
-            notes.append(f"{name} was probably {text(value)}, here {text(ours)}")
-        elif name not in SHOWN:
-            differ.append((key, ours, value))
-    if guessed:
+            notes.append(f"{name} was probably {text(theirs)}, here {text(ours)}")
+        elif name not in STRUCTURAL:
+            wrong.append((key, ours, theirs))
+    if other_normalisation:
         notes.append(
             f"images were probably normalised with mean {text(imported.mean)} "
-            f"std {text(imported.std)}, here with mean {text(tuple(config.dataset.mean))} "
-            f"std {text(tuple(config.dataset.std))}"
+            f"std {text(imported.std)}, here with mean {text(settings.mean)} "
+            f"std {text(settings.std)}"
         )
-    if differ:
-        ours = ", ".join(f"{key} is {text(value)}" for key, value, _ in differ)
-        flags = " ".join(flag(key, value) for key, _, value in differ)
+    if wrong:
+        found = ", ".join(f"{key} is {text(ours)}" for key, ours, _ in wrong)
+        flags = " ".join(flag(key, theirs) for key, _, theirs in wrong)
         raise UserError(
-            f"{imported.family} weights need other settings than this config's ({ours}): "
+            f"{imported.family} weights need other settings than this config's ({found}): "
             f"add {flags}"
         )
     return notes
 
 
-def hint(imported: Imported, config: Config) -> str:
-    """Flags of the options that differ and that names and shapes show, for `merge`'s error."""
-    differ = ((key, value) for key, _, value in _differences(imported, config))
-    return " ".join(flag(key, value) for key, value in differ if key.split(".")[1] in SHOWN)
+def hint(imported: Imported, settings: Settings) -> str:
+    """Flags for the structural options that differ, for `merge`'s error."""
+    differences = _differences(imported, settings)
+    wanted = ((key, theirs) for key, _, theirs in differences if key.split(".")[1] in STRUCTURAL)
+    return " ".join(flag(key, theirs) for key, theirs in wanted)
 
 
-def _differences(imported: Imported, config: Config) -> Iterator[tuple[str, Any, Any]]:
-    """Keys of the config, their values here and there."""
-    wanted = {f"model.{k}": v for k, v in imported.options.items() if k in config.model.options}
-    wanted |= {"dataset.mean": imported.mean, "dataset.std": imported.std}
-    for key, value in wanted.items():
-        section, name = key.split(".")
-        ours = config.model.options[name] if section == "model" else getattr(config.dataset, name)
-        if not _equal(ours, value):
-            yield key, ours, value
+def _differences(imported: Imported, settings: Settings) -> Iterator[tuple[str, Any, Any]]:
+    """The config's keys that differ, their values here and there."""
+    ours = {f"model.{name}": value for name, value in settings.options.items()}
+    ours |= {"dataset.mean": settings.mean, "dataset.std": settings.std}
+    theirs = {f"model.{name}": value for name, value in imported.options.items()}
+    theirs |= {"dataset.mean": imported.mean, "dataset.std": imported.std}
+    for key, value in theirs.items():
+        if key in ours and not _equal(ours[key], value):
+            yield key, ours[key], value
 
 
 def _equal(ours: Any, theirs: Any) -> bool:
     if isinstance(theirs, str | bool):
         return ours == theirs
     ours, theirs = _numbers(ours), _numbers(theirs)
-    # Colours are rounded in some places: 0.229 * 255 and 58.395. Epsilons differ by factors.
+    # Means are rounded in some places, 0.229 * 255 and 58.395; epsilons differ by factors
     return len(ours) == len(theirs) and all(
         abs(a - b) <= 1e-4 * abs(b) for a, b in zip(ours, theirs, strict=True)
     )
@@ -102,13 +116,13 @@ def _numbers(value: Any) -> tuple[int | float, ...]:
 
 
 def text(value: Any) -> str:
-    """As a config's argument and its flags take it."""
+    """A value as a config's argument and its flags take it."""
     if isinstance(value, list | tuple):
         return "(" + ",".join(map(text, value)) + ("," if len(value) == 1 else "") + ")"
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 def flag(key: str, value: Any) -> str:
-    """The flag that sets a key of the config, as a shell takes it."""
+    """The flag that sets a key of the config, quoted for a shell."""
     quote = '"' if isinstance(value, list | tuple) else ""
     return f"--config.{key}={quote}{text(value)}{quote}"

@@ -1,10 +1,10 @@
-"""Batch norms that were folded into their convolutions get statistics again, for training.
+"""Statistics for batch norms that were folded into their convolutions, so that they can train.
 
-A folded network's batch norms only add: running mean 0, variance 1, and a scale that undoes the
-epsilon. Evaluated, it is right; trained, the batch's own statistics would normalize what the
-weights never saw normalized. Measured statistics mend that: for each channel with mean m and
-variance v of the batch norm's input, running mean m and variance v, and scale and bias such that
-`(x - m) / sqrt(v + eps) * scale + bias` is the same function of x as before.
+A folded network's batch norms have running mean 0, variance 1 and scale sqrt(1 + eps): they add
+their bias and nothing else. That is right in evaluation, but training would normalise by the
+batch's statistics what the weights expect unnormalised. So the statistics are measured: a channel
+whose input has mean m and variance v gets running mean m, running variance v, and the scale and
+bias for which `(x - m) / sqrt(v + eps) * scale + bias` is the same function of x as before.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -26,13 +26,13 @@ def unfold(
     batches: Iterable[Float[Array, "b h w c"]],
     norms: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Variables of the same function in evaluation, with statistics measured on `batches`.
+    """Variables that compute the same in evaluation, with statistics measured on `batches`.
 
     Args:
-      model: with statistics of the batch at hand.
+      model: with batch norm over the batch it is given (`ops.norm.GLOBAL`).
       variables: params and batch_stats.
       batches: normalised images, one batch or more.
-      norms: paths of the batch norms to change ("encoder/stem_norm"); None: all of them.
+      norms: paths of the batch norms to change ("encoder/stem_norm"); None for all.
     """
     statistics, epsilons = _measure(model, variables, batches)
     flat = flatten(variables)
@@ -59,22 +59,22 @@ def _measure(
     def moments(variables: Any, images: Array) -> dict[str, tuple[Array, Array]]:
         seen = {}
 
-        def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
             if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
                 path = "/".join(context.module.path)
-                epsilons[path] = context.module.epsilon  # while tracing
+                epsilons[path] = context.module.epsilon  # a Python number, read while tracing
                 x = args[0].astype(jnp.float32)
                 seen[path] = (x.mean((0, 1, 2)), x.var((0, 1, 2)))
             return call(*args, **kwargs)
 
-        with nn.intercept_methods(watch):
+        with nn.intercept_methods(record):
             model.apply(variables, images, train=False)
         return seen
 
     found = [jax.device_get(moments(variables, images)) for images in batches]
     statistics = {}
     for path in found[0] if found else ():
-        # Of batches of one size: the mean of variances, and the variance of means.
+        # All batches have one size: the total is the mean of variances plus the variance of means
         means, variances = (np.asarray([batch[path][i] for batch in found], float) for i in (0, 1))
         statistics[path] = (means.mean(0), variances.mean(0) + means.var(0))
     return statistics, epsilons

@@ -9,7 +9,7 @@ import pytest
 def network():
     """The model that imported weights are for, without dropout, and its variables.
 
-    Nothing is initialised: an entry that the weights did not fill would be no array.
+    Nothing is initialised: an entry that the weights do not fill would not be an array.
     """
 
     def make(imported):

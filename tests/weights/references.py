@@ -1,19 +1,19 @@
-"""Makes the parity fixtures: runs each reference program and stores what it gave, in kilobytes.
+"""Makes the parity fixtures: runs each reference program and stores samples of its outputs.
 
     python tests/weights/references.py [NAME...]      (all of them: 2 minutes on 2 cores)
 
-Needs the references, which the tests do not:
+It needs the reference programs; the tests do not:
 
     pip install torch==2.13.0 pillow pyyaml safetensors huggingface_hub tqdm keras jax h5py
     pip install --no-deps torchvision==0.28.0 timm==1.0.31 segmentation-models-pytorch==0.6.0
 
-Every entry of a net gets values that follow from its name and shape (values.py), so that a fixture
-holds only names and shapes, samples of the logits of an even and an odd image size in evaluation
+Every entry of a network is drawn from a seed that follows from its name (values.py), so a fixture
+holds only names and shapes, samples of the logits at an even and an odd image size in evaluation
 mode, and a digest of the running statistics after one pass in training mode. Dropout is off.
 
-Where a reference's convention is not ours, it is brought to ours here: running statistics move by
-0.1 towards the batch's (Keras: by 0.01, MobileNetV2 by 0.001), with the batch's unbiased variance
-(Keras keeps the biased one; the count of values follows from the layer's output shape).
+Conventions are converted to ours here: running statistics move by 0.1 towards the batch's (Keras:
+by 0.01, MobileNetV2 by 0.001), whose variance is the unbiased one (Keras keeps the biased one; the
+number of values follows from the layer's output shape).
 """
 
 import json
@@ -37,7 +37,7 @@ from programs.with_torch import (
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 VGG_SIZES = ((224, 224), (225, 231))  # both give fc6 its 7x7
-XCEPTION_SIZES = ((96, 72), (75, 91))  # 71 is its least
+XCEPTION_SIZES = ((96, 72), (75, 91))  # Keras takes 71 or more
 REFERENCES: dict[str, Callable[[], Reference]] = {
     "torchvision_resnet18": partial(torchvision_classifier, "resnet18", "ResNet18_Weights"),
     "torchvision_resnet34": partial(torchvision_classifier, "resnet34", "ResNet34_Weights"),
@@ -68,7 +68,7 @@ REFERENCES: dict[str, Callable[[], Reference]] = {
             *("mobilenetv2_100", "efficientnet_lite0", "tf_efficientnet_lite0"),
         )
     },
-    # 256 rows: two positions of fc6, whose answers are averaged
+    # 256 rows: two positions of fc6, whose outputs are averaged
     "timm_vgg16": partial(timm_classifier, "vgg16", sizes=((256, 224), (225, 231)), batch=1),
     "efficientnet_lite0_pytorch": efficientnet_lite0_pytorch,
     "keras_vgg16": partial(keras_classifier, "VGG16", "vgg16", VGG_SIZES, 1),
@@ -84,18 +84,18 @@ REFERENCES: dict[str, Callable[[], Reference]] = {
 
 
 def store(name: str, reference: Reference) -> None:
-    """Write fixtures/NAME.npz, and print its size and how much of the logits the image decides."""
-    answers, alive = {}, 0.0
+    """Write fixtures/NAME.npz; print its size and how far logits depend on the image."""
+    outputs, dependence = {}, 0.0
     for kind, size in zip(("even", "odd"), reference.sizes, strict=True):
         images = values.images(size, reference.batch)
-        turned = reference.evaluate(images[:, ::-1, :, ::-1].copy())  # other images
-        for answer, array in reference.evaluate(images).items():
+        flipped = reference.evaluate(images[:, ::-1, :, ::-1].copy())
+        for output, array in reference.evaluate(images).items():
             spread = array.max() - array.min()
-            answers[f"{kind}/{answer}"] = values.sample(array, 200 if answer == "full" else 1000)
-            answers[f"{kind}/{answer}/range"] = spread
-            alive = max(alive, np.abs(array - turned[answer]).max() / spread)
-    if alive < 0.02:
-        raise ValueError(f"{name}: images decide {alive:.2g} of the logits' range, too little")
+            outputs[f"{kind}/{output}"] = values.sample(array, 200 if output == "full" else 1000)
+            outputs[f"{kind}/{output}/range"] = spread
+            dependence = max(dependence, np.abs(array - flipped[output]).max() / spread)
+    if dependence < 0.02:
+        raise ValueError(f"{name}: another image changes logits by {dependence:.2g} of their range")
 
     after = reference.train(values.images(reference.sizes[0], reference.batch))
     statistics = [values.digest(statistic) for statistic in after.values()]
@@ -111,9 +111,9 @@ def store(name: str, reference: Reference) -> None:
     }
     path = FIXTURES / f"{name}.npz"
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    np.savez_compressed(path, about=text, after=np.array(statistics, np.float32), **answers)
-    spread = float(answers["even/logits/range"])
-    print(f"{name}: {path.stat().st_size >> 10} kB, range {spread:.3g}, by the image {alive:.2g}")
+    np.savez_compressed(path, about=text, after=np.array(statistics, np.float32), **outputs)
+    spread = float(outputs["even/logits/range"])
+    print(f"{name}: {path.stat().st_size >> 10} kB, range {spread:.3g}, by image {dependence:.2g}")
 
 
 def main(names: list[str]) -> None:

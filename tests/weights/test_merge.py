@@ -37,21 +37,21 @@ def imported(shapes, model="segmenter", **fields):
     names = {path: path.split("/", 1)[1].replace("/", ".") for path in shapes}
     tops = {path.split("/")[1] for path in shapes}
     heads = tuple(top for top in ("logits", "aux_logits") if top in tops)
-    return Imported("theirs", arrays, names, ("counter",), {}, model=model, head=heads, **fields)
+    return Imported("theirs", arrays, names, ("counter",), {}, model=model, heads=heads, **fields)
 
 
-def assert_taken(merged, source, paths):
-    """Exactly `paths` are the source's; all others are still zero."""
+def assert_imported(merged, source, paths):
+    """Exactly the entries at `paths` are the source's; all others are still zero."""
     merged = flatten(merged)
     for path, value in merged.items():
         expected = source.variables[path] if path in paths else np.zeros_like(value)
         np.testing.assert_array_equal(value, expected, err_msg=path)
 
 
-def test_all_entries_go_where_they_belong():
+def test_all_entries_are_imported():
     source = imported(SEGMENTER)
     merged, report = merge(variables(SEGMENTER), source, model="segmenter")
-    assert_taken(merged, source, SEGMENTER)
+    assert_imported(merged, source, SEGMENTER)
     assert report.imported == len(SEGMENTER)
     assert str(report) == "theirs: 6 entries imported; not used: counter"
 
@@ -73,11 +73,14 @@ def without(shapes, name):
             {**SEGMENTER, "params/aspp/kernel": (1, 1, 4, 9)},
             "misshapen: params/aspp/kernel is 1x1x4x9 there and 1x1x4x8 in the model",
         ),
-        (without(SEGMENTER, "aspp"), "missing: params/aspp/kernel"),  # it is no classifier's
+        (
+            without(SEGMENTER, "aspp"),
+            "missing: params/aspp/kernel",
+        ),  # only a classifier's model may have more
         ({**SEGMENTER, **head("logits", 9, 21)}, "misshapen: params/logits/kernel is 1x1x9x21"),
     ],
 )
-def test_what_does_not_fit_is_named(given, message):
+def test_entries_that_do_not_fit_are_named(given, message):
     with pytest.raises(UserError) as error:
         merge(variables(SEGMENTER), imported(given), model="segmenter")
     assert message in str(error.value)
@@ -94,16 +97,16 @@ def test_every_kind_is_in_one_error_and_many_are_counted():
     assert "params/encoder/10" not in message
 
 
-def test_a_classifier_begins_an_encoder():
-    """Its own head has no place, although the model has logits of the same shape but the inputs."""
+def test_a_classifier_initialises_an_encoder():
+    """Its own head is not used, although the model has logits for as many classes."""
     source = imported({**ENCODER, **head("logits", 8, 21), "params/fc/kernel": (2,)}, "classifier")
     merged, report = merge(variables(SEGMENTER), source, model="segmenter")
-    assert_taken(merged, source, ENCODER)
+    assert_imported(merged, source, ENCODER)
     assert report.fresh == ("aspp", "logits")
     assert set(report.unused) == {"fc.kernel", "logits.kernel", "logits.bias", "counter"}
 
 
-def test_a_foreign_entry_that_is_several_of_ours_is_named_once():
+def test_a_foreign_entry_that_becomes_several_of_ours_is_named_once():
     source = imported({**ENCODER, **head("logits", 8, 21)}, "classifier")
     shared = {path: "fc" for path in source.variables if "logits" in path}
     source = dataclasses.replace(source, source_names={**source.source_names, **shared})
@@ -111,16 +114,16 @@ def test_a_foreign_entry_that_is_several_of_ours_is_named_once():
     assert report.unused == ("fc", "counter")
 
 
-def test_a_classifier_gives_what_else_it_has_in_common():
-    """VGG's fully connected layers begin FCN's."""
+def test_a_classifier_initialises_other_layers_of_the_same_name():
+    """VGG's fully connected layers initialise FCN's."""
     fcn = {**ENCODER, **head("fc6", 4, 16), **head("score_fc7", 16, 21)}
     source = imported({**ENCODER, **head("fc6", 4, 16), **head("logits", 16, 1000)}, "classifier")
     merged, report = merge(variables(fcn), source, model="fcn")
-    assert_taken(merged, source, {**ENCODER, **head("fc6", 4, 16)})
+    assert_imported(merged, source, {**ENCODER, **head("fc6", 4, 16)})
     assert report.fresh == ("score_fc7",)
 
 
-def test_a_classifiers_encoder_has_to_fit_all_the_same():
+def test_a_classifiers_encoder_has_to_fit():
     source = imported({**ENCODER, "params/encoder/conv9/kernel": (1,)}, "classifier")
     with pytest.raises(UserError, match=r"left over: encoder\.conv9\.kernel"):
         merge(variables(SEGMENTER), source, model="segmenter")
@@ -133,7 +136,7 @@ def test_a_head_of_other_classes_stays_fresh_and_says_so():
     target = {**SEGMENTER, **head("logits", 8, 11)}
     source = imported(SEGMENTER)
     merged, report = merge(variables(target), source, model="segmenter")
-    assert_taken(merged, source, without(SEGMENTER, "logits"))
+    assert_imported(merged, source, without(SEGMENTER, "logits"))
     assert report.fresh == ("logits",)
     assert "logits re-initialised: 21 classes there, 11 here" in str(report)
 
@@ -145,31 +148,33 @@ def test_the_first_convolution_adapts_to_other_inputs(channels):
     source = imported(SEGMENTER)
     merged, report = merge(variables(target), source, model="segmenter")
     ours, theirs = flatten(merged)[kernel], source.variables[kernel]
-    for channel in range(channels if channels > 1 else 0):  # timm's rule: in turn, times 3 / N
+    for channel in range(
+        channels if channels > 1 else 0
+    ):  # timm's rule: repeated in turn, times 3 / N
         expected = theirs[:, :, channel % 3] * 3 / channels
         np.testing.assert_allclose(ours[:, :, channel], expected, rtol=1e-6)
-    if channels == 1:  # a grey image gives what it gave in all three
+    if channels == 1:  # the sum over input channels stays
         np.testing.assert_allclose(ours.sum(2), theirs.sum(2), rtol=1e-6)
     assert f"{kernel} adapted from 3 to {channels} input channels" in str(report)
 
 
-def test_patterns_excuse_what_they_name():
-    """FCN-16s from FCN-32s: its skip is new; and something that is not wanted."""
+def test_patterns_exempt_the_entries_they_match():
+    """FCN-16s from FCN-32s: its skip is new, and an entry is left out."""
     target = {**SEGMENTER, **head("score_pool4", 4, 21), "params/up_to_pool4/kernel": (4, 4, 21)}
     source = imported({**SEGMENTER, "params/up_final/kernel": (64, 64, 21)})
     merged, report = merge(
         variables(target), source, model="fcn",
         fresh=("score_pool4*", "up_to_pool4*"), unused=("up_final",),
     )  # fmt: skip
-    assert_taken(merged, source, SEGMENTER)
+    assert_imported(merged, source, SEGMENTER)
     assert report.fresh == ("score_pool4", "up_to_pool4")
     assert report.unused == ("up_final.kernel", "counter")
 
 
-def test_a_pattern_keeps_fresh_what_the_source_has_too():
+def test_a_pattern_keeps_an_entry_fresh_that_the_source_has():
     source = imported(SEGMENTER)
     merged, report = merge(variables(SEGMENTER), source, model="x", fresh=("logits/bias",))
-    assert_taken(merged, source, without(SEGMENTER, "logits/bias"))
+    assert_imported(merged, source, without(SEGMENTER, "logits/bias"))
     assert report.fresh == ("params/logits/bias",)
     assert "logits.bias" in report.unused
 
@@ -189,11 +194,11 @@ CLASSIFIER = {
 }
 
 
-def test_a_classifier_without_its_top_begins_another():
+def test_a_classifier_without_its_top_initialises_another():
     for given in (ENCODER, without(CLASSIFIER, "logits")):
         source = imported(given, "classifier")
         merged, report = merge(variables(CLASSIFIER), source, model="classifier")
-        assert_taken(merged, source, given)
+        assert_imported(merged, source, given)
         assert set(report.fresh) == {path.split("/")[1] for path in CLASSIFIER.keys() - given}
 
 
@@ -204,7 +209,7 @@ def test_a_classifier_that_lacks_a_layer_in_its_middle_is_refused(lost):
         merge(variables(CLASSIFIER), source, model="classifier")
 
 
-def test_an_error_says_the_flags_that_may_mend_it():
+def test_an_error_holds_the_flags_that_may_fix_it():
     with pytest.raises(UserError, match=r"missing: .*: add --config.model.aspp=False, or change"):
         merge(
             variables(SEGMENTER),

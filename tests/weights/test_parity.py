@@ -7,8 +7,6 @@ the largest variance. What was measured is below 2e-6, for statistics below 4e-5
 """
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,22 +15,21 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from jaxseg import weights
 from jaxseg.ops.resize import resize
+from jaxseg.weights import families
 from jaxseg.weights.imported import Imported
-from tests.weights import values
+from tests.weights import stored, values
 
-FIXTURES = Path(__file__).parent / "fixtures"
 TOLERANCE = 1e-4
 
-# timm writes the architecture beside its weights, and TensorFlow's needs to be told from its own.
+# timm's own EfficientNet-Lite0 and TensorFlow's have the same entries; its config.json tells.
 HUB_CONFIGS = {
     "timm_tf_efficientnet_lite0": {
         "architecture": "tf_efficientnet_lite0",
         "pretrained_cfg": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
     }
 }
-# The same entries as torchvision's, and the same answers: see the test below.
+# The same entries as torchvision's, and the same outputs: see the test below.
 SAME = [f"resnet{depth}" for depth in (18, 34, 50, 101)]
 SLOW = {
     *("torchvision_resnet34", "torchvision_resnet101"),
@@ -41,15 +38,15 @@ SLOW = {
     *("smp_unet_resnet18", "smp_unet_resnet50"),
     *("smp_deeplabv3plus_resnet18", "smp_deeplabv3plus_resnet34"),
 }
-NAMES = sorted({path.stem for path in FIXTURES.glob("*.npz")} - {f"timm_{name}" for name in SAME})
+NAMES = sorted({*stored.NAMES} - {f"timm_{name}" for name in SAME})
 
 
 @dataclasses.dataclass
 class Case:
-    """A reference's answers, and our model with its weights."""
+    """A reference's outputs, and our model with its weights."""
 
     about: dict[str, Any]
-    stored: Any  # the answers, by name
+    outputs: Any  # the reference's, by name
     entries: dict[str, np.ndarray]
     imported: Imported
     model: Any
@@ -65,15 +62,11 @@ class Case:
     params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in NAMES],
 )
 def case(request, network):
-    stored = np.load(FIXTURES / f"{request.param}.npz")
-    about = json.loads(stored["about"].tobytes())
-    entries = {
-        name: values.entry(name, tuple(map(int, shape.split("x"))))
-        for name, shape in about["entries"].items()
-    }
-    config = HUB_CONFIGS.get(request.param, {})
-    imported = weights.recognise(entries, request.param, config)
-    return Case(about, stored, entries, imported, *network(imported))
+    name = request.param
+    entries = {entry: values.entry(entry, shape) for entry, shape in stored.shapes(name).items()}
+    imported = families.recognise(entries, name, HUB_CONFIGS.get(name, {}))
+    outputs = np.load(stored.FIXTURES / f"{name}.npz")
+    return Case(stored.about(name), outputs, entries, imported, *network(imported))
 
 
 @pytest.mark.parametrize("kind", ["even", "odd"])
@@ -89,14 +82,12 @@ def test_logits_are_the_reference_s(case, kind, run_compiled):
         ours["logits"] = logits.mean((1, 2))
     else:
         ours["full"] = resize(logits, images.shape[1:3], case.model.corners)
-    answers = [x for x in ("logits", "aux_logits", "full") if f"{kind}/{x}" in case.stored]
-    assert "logits" in answers
-    for answer in answers:
-        theirs, spread = (
-            case.stored[key] for key in (f"{kind}/{answer}", f"{kind}/{answer}/range")
-        )
-        sample = values.sample(ours[answer], 200 if answer == "full" else 1000)
-        assert np.abs(sample - theirs).max() <= TOLERANCE * spread, answer
+    names = [x for x in ("logits", "aux_logits", "full") if f"{kind}/{x}" in case.outputs]
+    assert "logits" in names
+    for name in names:
+        theirs, spread = (case.outputs[key] for key in (f"{kind}/{name}", f"{kind}/{name}/range"))
+        sample = values.sample(ours[name], 200 if name == "full" else 1000)
+        assert np.abs(sample - theirs).max() <= TOLERANCE * spread, name
 
 
 def test_batch_statistics_after_one_training_pass_are_the_reference_s(case, run_compiled):
@@ -114,7 +105,7 @@ def test_batch_statistics_after_one_training_pass_are_the_reference_s(case, run_
     paths = {name: path for path, name in case.imported.source_names.items()}
     assert {paths[name] for name in case.about["statistics"]} == ours.keys()
     for name, theirs in zip(
-        case.about["statistics"], case.stored["after"].reshape(-1, 6), strict=True
+        case.about["statistics"], case.outputs["after"].reshape(-1, 6), strict=True
     ):
         statistic = ours[paths[name]]
         scale = ours[paths[name].rpartition("/")[0] + "/var"].max()
@@ -125,7 +116,7 @@ def test_batch_statistics_after_one_training_pass_are_the_reference_s(case, run_
 
 
 def _bias_before(name: str, entries: dict[str, np.ndarray]) -> np.ndarray | float:
-    """Keras's ResNet has biases before batch norms; ours has none, so that its means are less."""
+    """Keras's ResNet has biases before batch norms, ours has none and lower means."""
     layer = name.rpartition("/")[0]
     return entries.get(layer.replace("_bn", "_conv") + "/bias", 0.0)
 
@@ -137,7 +128,9 @@ def test_images_are_normalised_as_for_the_reference(case):
 
 @pytest.mark.parametrize("name", SAME)
 def test_timm_s_resnets_are_torchvision_s(name):
-    timm, torchvision = (np.load(FIXTURES / f"{x}_{name}.npz") for x in ("timm", "torchvision"))
+    timm, torchvision = (
+        np.load(stored.FIXTURES / f"{x}_{name}.npz") for x in ("timm", "torchvision")
+    )
     assert timm.files == torchvision.files
     for key in timm.files:
         np.testing.assert_allclose(timm[key], torchvision[key], rtol=1e-6)

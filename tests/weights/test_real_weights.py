@@ -21,7 +21,7 @@ WEIGHTS = DATA.parent / "weights"
 pytestmark = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="no development data")
 
 CLASSIFIERS = ("mobilenet_v2_1.0_224_imagenet_folded.npz", "efficientnet-lite0-57934424.pth")
-# ImageNet's classes, from 0, that are right for what is to be seen
+# The right classes of ImageNet, counted from 0
 PHOTOGRAPHS = {
     "voc_mini/VOCdevkit/VOC2012/JPEGImages/2007_004189.jpg": range(151, 269),  # a dog, any breed
     "voc_mini/VOCdevkit/VOC2012/JPEGImages/2007_006449.jpg": (671,),  # mountain bike
@@ -35,7 +35,7 @@ VOID = 255
 
 
 @pytest.mark.parametrize("file", CLASSIFIERS)
-def test_imagenet_classifiers_know_what_is_on_photographs(file, network, run_compiled):
+def test_imagenet_classifiers_are_right_on_photographs(file, network, run_compiled):
     imported = weights.load(str(WEIGHTS / file))
     model, variables = network(imported)
     images = np.stack([_centre(DATA / photograph) for photograph in PHOTOGRAPHS])
@@ -46,7 +46,7 @@ def test_imagenet_classifiers_know_what_is_on_photographs(file, network, run_com
         _normalised(images, imported),
     )
 
-    background = logits.shape[-1] - 1000  # one class before the others, or none
+    background = logits.shape[-1] - 1000  # 1 if a background class comes first, else 0
     predicted = logits.mean((1, 2)).argmax(-1) - background
     wrong = {
         p: int(k) for p, k in zip(PHOTOGRAPHS, predicted, strict=True) if k not in PHOTOGRAPHS[p]
@@ -81,7 +81,7 @@ def _normalised(images, imported):
 
 
 def _centre(path):
-    """The middle 224x224 of the image, the shorter side of which is made 256 long."""
+    """The central 224x224 of the image, resized so that its shorter side is 256."""
     image = Image.open(path).convert("RGB")
     scale = 256 / min(image.size)
     width, height = (round(scale * n) for n in image.size)
@@ -93,7 +93,7 @@ def _centre(path):
 def test_the_command_has_the_pixel_accuracies_too(tmp_path, capsys, one_device):
     """Convert, predict and evaluate, with the flags that `inspect` prints.
 
-    The canvas of the command is whole numbers: 128 for the mean of 127.5.
+    The canvas is uint8: 128 stands for the mean of 127.5.
     """
     source = str(WEIGHTS / "deeplabv3_mobilenet_v2_voc21_folded.npz")
     voc, workdir = DATA / "voc_mini/VOCdevkit/VOC2012", str(tmp_path / "run")

@@ -7,35 +7,33 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg import models
-from jaxseg.defaults import Config, Dataset, Model
 from jaxseg.errors import UserError
 from jaxseg.weights import requirements
-from jaxseg.weights.imported import Imported, flatten
-from jaxseg.weights.requirements import check, hint
+from jaxseg.weights.imported import IMAGENET_MEAN, IMAGENET_STD, Imported, flatten
+from jaxseg.weights.requirements import Settings, check, hint
 
 
-def config(**options):
-    model = Model("m", {"backbone": "resnet50", **options})
-    return Config(model=model, dataset=Dataset())
+def settings(model="m", **options):
+    return Settings(model, {"backbone": "resnet50", **options}, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def imported(mean=(123.675, 116.28, 103.53), assumed=(), model="m", **options):
+def imported(mean=IMAGENET_MEAN, assumed=(), model="m", **options):
     return Imported(
         "torchvision resnet50", {}, {}, (), options, model, mean, assumed=frozenset(assumed)
     )
 
 
-def test_what_is_equal_passes_and_what_the_model_lacks_does_not_count():
+def test_equal_settings_pass_and_options_that_the_model_lacks_are_ignored():
     notes = check(
         imported(
             backbone="resnet50", rates=(6, 12), rounding="floor", mean=(123.675, 116.28, 103.53001)
         ),
-        config(rates=[6, 12]),
+        settings(rates=[6, 12]),
     )
     assert notes == []
 
 
-def test_all_that_differs_is_in_one_line_with_flags():
+def test_one_line_holds_all_differences_and_flags():
     wanted = imported(
         mean=(127.5, 127.5, 127.5),
         backbone="resnet18",
@@ -44,7 +42,7 @@ def test_all_that_differs_is_in_one_line_with_flags():
         learned=True,
     )
     with pytest.raises(UserError) as error:
-        check(wanted, config(norm_epsilon=1e-5, rates=(), learned=False))
+        check(wanted, settings(norm_epsilon=1e-5, rates=(), learned=False))
     message = str(error.value)
     assert message.startswith("torchvision resnet50 weights need other settings")
     assert "model.backbone is resnet50, model.norm_epsilon is 1e-05, model.rates is ()" in message
@@ -58,67 +56,66 @@ def test_all_that_differs_is_in_one_line_with_flags():
 
 def test_keras_epsilon_is_not_pytorchs():
     with pytest.raises(UserError, match=r"--config.model.norm_epsilon=1.001e-05"):
-        check(imported(norm_epsilon=1.001e-5), config(norm_epsilon=1e-5))
+        check(imported(norm_epsilon=1.001e-5), settings(norm_epsilon=1e-5))
 
 
-def test_another_output_stride_is_allowed_and_said():
-    assert check(imported(output_stride=8), config(output_stride=16)) == [
+def test_another_output_stride_is_allowed_and_noted():
+    assert check(imported(output_stride=8), settings(output_stride=16)) == [
         "output_stride 16 here, 8 there"
     ]
 
 
-def test_what_is_only_assumed_is_said_and_not_enforced():
-    """Foreign files do not hold their colours; others may have trained the same network."""
+def test_assumed_settings_are_noted_and_not_enforced():
+    """A file does not tell the normalisation, and others may have trained the same network."""
     theirs = imported(
         mean=(127.5, 127.5, 127.5),
         assumed=("mean", "std", "padding", "norm_epsilon"),
         padding="symmetric",
         norm_epsilon=1e-5,
     )
-    assert check(theirs, config(padding="tf_same", norm_epsilon=1e-5)) == [
+    assert check(theirs, settings(padding="tf_same", norm_epsilon=1e-5)) == [
         "padding was probably symmetric, here tf_same",
         "images were probably normalised with mean (127.5,127.5,127.5) std (58.395,57.12,57.375), "
         "here with mean (123.675,116.28,103.53) std (58.395,57.12,57.375)",
     ]
     usual = imported(assumed=("mean", "std", "padding"), padding="symmetric")
-    assert check(usual, config(padding="symmetric")) == []
+    assert check(usual, settings(padding="symmetric")) == []
 
 
-def test_what_is_known_is_enforced_beside_what_is_assumed():
+def test_known_settings_are_enforced_beside_assumed_ones():
     theirs = imported(mean=(1.0, 2.0, 3.0), assumed=("mean", "std"), backbone="resnet18")
     with pytest.raises(UserError, match=r"add --config.model.backbone=resnet18$"):
-        check(theirs, config())
+        check(theirs, settings())
 
 
-def test_options_that_names_and_shapes_show_are_left_to_them():
+def test_structural_options_are_left_to_merge():
     """An auxiliary head may be added (init_fresh) or left out (init_unused)."""
     theirs = imported(aux_head=True, head_conv=True, rates=(6, 12, 18))
-    ours = config(aux_head=False, head_conv=True, rates=(6, 12, 18))
+    ours = settings(aux_head=False, head_conv=True, rates=(6, 12, 18))
     assert check(theirs, ours) == []
     assert hint(theirs, ours) == "--config.model.aux_head=True"
-    assert hint(theirs, config(aux_head=True)) == ""
+    assert hint(theirs, settings(aux_head=True)) == ""
 
 
 def test_a_classifier_leaves_the_decoder_s_options_to_the_model():
     theirs = imported(model="classifier", multi_grid=(), corners="half_pixel")
-    ours = config(multi_grid=(1, 2, 4), corners="aligned")
-    assert check(theirs, ours) == [
+    options = {"multi_grid": (1, 2, 4), "corners": "aligned"}
+    assert check(theirs, settings(**options)) == [
         "multi_grid (1,2,4) here, () there",
         "corners aligned here, half_pixel there",
     ]
-    ours.model.name = "classifier"
     with pytest.raises(UserError, match=r'add --config.model.multi_grid="\(\)" --config.model.c'):
-        check(theirs, ours)
+        check(theirs, settings("classifier", **options))
 
 
-def test_a_stage_may_go_on_all_at_once():
-    assert check(imported(at_once=False), config(at_once=True)) == [
+def test_fcn_s_stages_may_be_trained_all_at_once():
+    assert check(imported(at_once=False), settings(at_once=True)) == [
         "at_once True here, False there"
     ]
 
 
-# One value of each option that names and shapes are said to show, and a small model
-SHOWN = {
+# One value of each structural option, and a small model
+STRUCTURAL = {
     "aux_head": ("fcn_resnet", {}, False),
     "head_conv": ("deeplabv3", {}, True),
     "image_pooling": ("deeplabv3", {}, False),
@@ -141,9 +138,9 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("option", sorted(requirements.SHOWN))
-def test_shown_options_do_change_names_or_shapes(option):
-    name, options, value = SHOWN[option]
+@pytest.mark.parametrize("option", sorted(requirements.STRUCTURAL))
+def test_structural_options_change_names_or_shapes(option):
+    name, options, value = STRUCTURAL[option]
     assert shapes(name, options) != shapes(name, {**options, option: value})
 
 

@@ -1,6 +1,8 @@
-"""What a parity fixture does not store: the values of weights and images, fixed by name and shape.
+"""The weights and images of the parity tests, drawn anew from seeds rather than stored.
 
-The script that runs the reference programs and the tests both draw them here, with NumPy alone.
+Weights are uniform, seeded by the SHA-256 of the entry's name; images are uniform, seeded by their
+size. The script that runs the reference programs and the tests both draw them here, with NumPy
+alone.
 """
 
 import hashlib
@@ -10,7 +12,7 @@ import re
 import numpy as np
 
 # The last batch norms of residual branches, and those between a depthwise convolution and its
-# pointwise one: smaller scales keep the sum of a hundred branches tame.
+# pointwise one, get smaller scales, so that the sum of many branches stays of order one.
 _SMALL = re.compile(
     r"layer\d\.\d+\.bn[23]\.|conv\d_block\d+_[23]_bn/"  # ResNet
     r"|conv\.[23]\.weight|\.bn3\.|_blocks\.\d+\._bn2\.|_project_BN/"  # inverted residuals
@@ -44,7 +46,7 @@ def _bounds(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def images(size: tuple[int, int], batch: int = 2) -> np.ndarray:
-    """Normalised RGB images [b, h, w, 3], float32, uniform in -1..1, the same for every net."""
+    """Normalised RGB images [b, h, w, 3], float32, uniform in -1..1, the same for every network."""
     unit = np.random.default_rng(size).random((batch, *size, 3), dtype=np.float32)
     return 2 * unit - 1
 

@@ -15,11 +15,11 @@ import keras
 
 
 def keras_classifier(name: str, module: str, sizes=SMALL, batch: int = 2) -> Reference:
-    """An application of Keras, on images in RGB: those in BGR ("caffe" mode) are turned."""
-    mean, std, bgr = _keras_colours(module)
+    """An application of Keras on RGB images, reversed for those that take BGR ("caffe" mode)."""
+    mean, std, bgr = _keras_normalisation(module)
 
     def build(size: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
-        keras.backend.clear_session()  # or layers without a name count on from the last net
+        keras.backend.clear_session()  # or unnamed layers are numbered on from the last network
         make = getattr(keras.applications, name)
         net = make(weights=None, input_shape=(*size, 3), classifier_activation=None)
         variables = {f"{layer.name}/{v.name}": v for layer in net.layers for v in layer.weights}
@@ -37,7 +37,7 @@ def keras_classifier(name: str, module: str, sizes=SMALL, batch: int = 2) -> Ref
         net, variables = build(images.shape[1:3])
         norms = [x for x in net.layers if isinstance(x, keras.layers.BatchNormalization)]
         for norm in norms:
-            norm.momentum = 0.0  # the moving statistics then are the batch's own
+            norm.momentum = 0.0  # moving statistics become the batch's
         run(net, images, training=True)
         after = {}
         for norm in norms:
@@ -53,8 +53,8 @@ def keras_classifier(name: str, module: str, sizes=SMALL, batch: int = 2) -> Ref
     return Reference(shapes, evaluate, train, mean, std, sizes, batch)
 
 
-def _keras_colours(module: str) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Mean and standard deviation in RGB, and whether the net wants BGR, by trying it out."""
+def _keras_normalisation(module: str) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    """Mean and standard deviation in RGB, and whether the network takes BGR, by trying it out."""
     preprocess = getattr(keras.applications, module).preprocess_input
     dark, bright, red = (
         preprocess(np.array([[colour]], np.float32))[0, 0]
@@ -62,5 +62,5 @@ def _keras_colours(module: str) -> tuple[tuple[float, ...], tuple[float, ...], b
     )
     std = 255 / (bright - dark)
     mean, bgr = -dark * std, bool(red[0] == dark[0])
-    turned = slice(None, None, -1) if bgr else slice(None)
-    return tuple(map(float, mean[turned])), tuple(map(float, std[turned])), bgr
+    rgb = slice(None, None, -1) if bgr else slice(None)
+    return tuple(map(float, mean[rgb])), tuple(map(float, std[rgb])), bgr

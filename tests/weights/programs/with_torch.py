@@ -10,7 +10,7 @@ import values
 from programs import Outputs, Reference
 
 _LIBRARY = torch.library.Library("torchvision", "DEF")
-for _name in ("nms", "qnms"):  # torchvision from PyPI meets a PyTorch without its compiled part
+for _name in ("nms", "qnms"):  # torchvision's compiled part is missing beside PyTorch from PyPI
     _LIBRARY.define(_name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 import segmentation_models_pytorch as smp  # noqa: E402
@@ -22,7 +22,7 @@ torch.set_grad_enabled(False)
 
 def torch_reference(
     net: torch.nn.Module,
-    colours: dict[str, Any],
+    normalisation: dict[str, Any],
     heads: dict[str, torch.nn.Module] | None = None,
     names: list[str] | None = None,
     **options,
@@ -61,7 +61,7 @@ def torch_reference(
         return {n: after[o].numpy() for n, o in zip(names, own, strict=True) if "running_" in n}
 
     shapes = {n: tuple(t.shape) for n, t in zip(names, entries.values(), strict=True)}
-    mean, std = (tuple(255 * x for x in colours[key]) for key in ("mean", "std"))
+    mean, std = (tuple(255 * x for x in normalisation[key]) for key in ("mean", "std"))
     return Reference(shapes, evaluate, train, mean, std, **options)
 
 
@@ -75,7 +75,7 @@ def _nhwc(tensor: torch.Tensor) -> np.ndarray:
 
 def torchvision_classifier(name: str, weights: str, **options) -> Reference:
     return torch_reference(
-        getattr(torchvision.models, name)(), _torchvision_colours(weights), **options
+        getattr(torchvision.models, name)(), _torchvision_normalisation(weights), **options
     )
 
 
@@ -83,11 +83,11 @@ def torchvision_segmentation(name: str, weights: str) -> Reference:
     make = getattr(torchvision.models.segmentation, name)
     net = make(weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
     heads = {"logits": net.classifier, "aux_logits": net.aux_classifier}
-    colours = _torchvision_colours(f"segmentation.{weights}")
-    return torch_reference(net, colours, heads)
+    normalisation = _torchvision_normalisation(f"segmentation.{weights}")
+    return torch_reference(net, normalisation, heads)
 
 
-def _torchvision_colours(weights: str) -> dict[str, Any]:
+def _torchvision_normalisation(weights: str) -> dict[str, Any]:
     found: Any = torchvision.models
     for part in weights.split("."):
         found = getattr(found, part)
@@ -114,8 +114,8 @@ def efficientnet_lite0_pytorch() -> Reference:
         else:
             top = {"bn1": "_bn0", "bn2": "_bn1", "classifier": "_fc"}
             renamed.append(f"{top.get(parts[0], '_' + parts[0])}.{parts[1]}")
-    colours = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
-    return torch_reference(net, colours, names=renamed)
+    normalisation = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
+    return torch_reference(net, normalisation, names=renamed)
 
 
 def _lite_layer(name: str, block: int) -> str:
@@ -129,12 +129,12 @@ def _lite_layer(name: str, block: int) -> str:
 def smp_unet(encoder: str) -> Reference:
     net = smp.Unet(encoder, encoder_weights=None, classes=21)
     net.requires_divisible_input_shape = False  # its decoder resizes to its skips
-    colours = _torchvision_colours("ResNet50_Weights")  # its encoders' own tables are on the hub
-    return torch_reference(net, colours, {"logits": net.segmentation_head[0]})
+    normalisation = _torchvision_normalisation("ResNet50_Weights")  # smp's own are on the hub
+    return torch_reference(net, normalisation, {"logits": net.segmentation_head[0]})
 
 
 def smp_deeplabv3plus(encoder: str) -> Reference:
-    """It takes only sizes that 16 divides, for a factor of 4; for others: the size of the skip."""
+    """Smp upsamples by 4 and takes multiples of 16; here it resizes to the skip, for any size."""
     net = smp.DeepLabV3Plus(encoder, encoder_weights=None, classes=21)
     net.requires_divisible_input_shape = False
     skip = {}
@@ -149,5 +149,5 @@ def smp_deeplabv3plus(encoder: str) -> Reference:
             )
 
     net.decoder.up = ToSkip()
-    colours = _torchvision_colours("ResNet50_Weights")  # its encoders' own tables are on the hub
-    return torch_reference(net, colours, {"logits": net.segmentation_head[0]})
+    normalisation = _torchvision_normalisation("ResNet50_Weights")  # smp's own are on the hub
+    return torch_reference(net, normalisation, {"logits": net.segmentation_head[0]})

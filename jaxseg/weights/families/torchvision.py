@@ -8,8 +8,10 @@ import re
 from typing import Any
 
 from jaxseg.models import resnet
+from jaxseg.weights.families.names import Entries, Rule, depths, from_torch, prefixed
 from jaxseg.weights.imported import Imported
-from jaxseg.weights.names import Entries, Rule, depths, from_torch, prefixed
+
+NAME = "torchvision"
 
 _PARTS = {"conv": "conv", "bn": "norm", "0": "conv", "1": "norm"}
 _PADDED = {"padding": "symmetric", "norm_epsilon": 1e-5}
@@ -27,7 +29,7 @@ RESNET: list[Rule] = [
     ),
 ]
 
-# The layers of `features` number ReLUs and poolings too.
+# torchvision numbers the ReLUs and poolings in `features` too.
 _VGG_CONVS = {
     **{"0": "1_1", "2": "1_2", "5": "2_1", "7": "2_2", "10": "3_1", "12": "3_2", "14": "3_3"},
     **{"17": "4_1", "19": "4_2", "21": "4_3", "24": "5_1", "26": "5_2", "28": "5_3"},
@@ -94,7 +96,7 @@ _DEEPLABV3: list[Rule] = [
 
 
 def resnet_variant(entries: Entries, prefix: str = "") -> str | None:
-    """The ResNet whose blocks these entries are; None if it is none of ours."""
+    """The ResNet that these entries are of; None if it is not one of ours."""
     bottleneck = f"{prefix}layer1.0.conv3.weight" in entries
     blocks = depths(entries, re.escape(prefix) + r"layer(\d)\.(\d+)\.conv1")
     wanted = (bottleneck, True, blocks)  # the stride is in the 3x3
@@ -102,7 +104,7 @@ def resnet_variant(entries: Entries, prefix: str = "") -> str | None:
 
 
 def recognise(entries: Entries) -> Imported | None:
-    """The entries of a state_dict under our names; None if they are none of these networks."""
+    """The entries of a state_dict under our names; None if they are of none of these networks."""
     if "backbone.conv1.weight" in entries and "classifier.4.weight" in entries:
         return _segmentation(entries)
     if variant := resnet_variant(entries):
@@ -143,7 +145,7 @@ def _segmentation(entries: Entries) -> Imported | None:
 
 
 def _unflattened(entries: Entries) -> Entries:
-    """fc6 is a matrix over 7x7 features, flattened channels first: [o, c * 49] -> [o, c, 7, 7]."""
+    """fc6 is a matrix over flattened 7x7 features, channels first: [o, c * 49] -> [o, c, 7, 7]."""
     name = "classifier.0.weight"
     if name not in entries or entries[name].ndim != 2 or entries[name].shape[1] % 49:
         return entries

@@ -2,9 +2,9 @@
 
 - The old format (.h5 of Keras 1 to 3, whole models or weights) names layers and variables in
   attributes: "Conv1/kernel:0".
-- The new one (.weights.h5, and inside .keras) numbers the variables of a layer as they were made,
-  under a group of the layer's class, "layers/conv2d_1/vars/0", whose attribute "name" is the
-  layer's own. The class says what the numbers are.
+- The new one (.weights.h5, and inside .keras) numbers a layer's variables in the order of their
+  creation, in a group named after the layer's class, "layers/conv2d_1/vars/0", whose attribute
+  "name" is the layer's name. The class tells what each number is.
 
 A depthwise layer's "depthwise_kernel" (Keras 2) is named "kernel", as in Keras 3; a separable one
 has both a "depthwise_kernel" and a "pointwise_kernel".
@@ -20,9 +20,9 @@ import ml_dtypes
 import numpy as np
 
 from jaxseg.errors import UserError
-from jaxseg.weights.extra import require
+from jaxseg.weights.files.extra import require
 
-# The variables of a layer's class, in the order in which its constructor makes them.
+# The variables of a layer, by its class, in the order in which its constructor creates them.
 _VARIABLES = {
     "conv1d": ("kernel", "bias"),
     "conv2d": ("kernel", "bias"),
@@ -48,19 +48,21 @@ def read_archive(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
 
 
 def _read(file: Any, path: str) -> dict[str, np.ndarray]:
-    old = file.get("model_weights", file)  # a whole model of the old format has a group for them
+    old = file.get("model_weights", file)  # whole models of the old format
     if "layer_names" in old.attrs:
         return _read_old(old)
     if "layers" in file or "_layer_checkpoint_dependencies" in file:
         return _read_new(file)
-    raise UserError(f"{path} is HDF5, but not of Keras: it has neither layer_names nor layers")
+    raise UserError(
+        f"{path} is an HDF5 file, but not one of Keras: it has neither layer_names nor layers"
+    )
 
 
 def _read_old(file: Any) -> dict[str, np.ndarray]:
     entries = {}
     for layer in map(_text, file.attrs["layer_names"]):
         for name in map(_text, file[layer].attrs["weight_names"]):
-            # Within a nested model the layer's own name comes just before the variable's.
+            # A nested model's layer has its own name just before the variable's
             owner, _, variable = name.rpartition("/")
             owner = owner.rpartition("/")[2] or layer
             entries[f"{owner}/{variable.partition(':')[0]}"] = np.asarray(file[layer][name])
@@ -72,11 +74,11 @@ def _read_old(file: Any) -> dict[str, np.ndarray]:
 
 
 def _read_new(group: Any) -> dict[str, np.ndarray]:
-    """The variables of a group's layers and theirs, at any depth."""
+    """The variables of all layers in a group, at any depth."""
     entries = {}
     for container in ("layers", "_layer_checkpoint_dependencies"):
         for key, layer in group.get(container, {}).items():
-            # An optimizer or a seed generator is no layer and lies elsewhere.
+            # Optimizers and seed generators lie elsewhere
             variables = layer.get("vars", {})
             values = [_value(variables[str(i)]) for i in range(len(variables))]
             if values:
@@ -88,17 +90,17 @@ def _read_new(group: Any) -> dict[str, np.ndarray]:
 
 
 def _variable_names(key: str, values: list[np.ndarray]) -> tuple[str, ...]:
-    """What the numbered variables of a layer are, by the layer's class."""
+    """The names of a layer's numbered variables, by its class."""
     kind = re.sub(r"_\d+$", "", key)
     if kind == "batch_normalization":
-        # In Keras `scale=False` leaves out gamma and `center=False` beta: three could be either.
+        # `scale=False` leaves out gamma and `center=False` beta: three could be either
         if len(values) == 4:
             return ("gamma", "beta", "moving_mean", "moving_variance")
         if len(values) == 2:
             return ("moving_mean", "moving_variance")
     elif len(values) <= len(names := _VARIABLES.get(kind, ())):
         return names[: len(values)]
-    return tuple(str(i) for i in range(len(values)))  # not known: the file's own numbers
+    return tuple(str(i) for i in range(len(values)))  # an unknown class keeps the file's numbers
 
 
 def _value(dataset: Any) -> np.ndarray:

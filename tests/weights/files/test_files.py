@@ -1,4 +1,4 @@
-"""Formats are told by content; whatever is no weight file gets one line."""
+"""Formats are recognised by content; what is not a weight file gets one line."""
 
 import sys
 import zipfile
@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 from jaxseg.errors import UserError
-from jaxseg.weights.read import read
+from jaxseg.weights.files import read
 
 ENTRIES = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -56,11 +56,14 @@ def a_zip(path):
         archive.writestr("readme.txt", "hello")
 
 
-NOT_WEIGHTS = {
-    "empty": (lambda path: path.write_bytes(b""), "no weight file of a known format: safetensors"),
-    "text": (lambda path: path.write_text("hello world"), "no weight file of a known format"),
-    "zip": (a_zip, "is a zip file, but not of weights"),
-    "no arrays": (lambda path: np.savez(path.open("wb")), "not of weights|holds no arrays"),
+UNREADABLE = {
+    "empty": (
+        lambda path: path.write_bytes(b""),
+        "not a weight file of a known format: expected safetensors",
+    ),
+    "text": (lambda path: path.write_text("hello world"), "not a weight file of a known format"),
+    "zip": (a_zip, "is a zip file without weights"),
+    "no arrays": (lambda path: np.savez(path.open("wb")), "without weights|holds no arrays"),
     "cut npz": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(40)), "can't read weights"),
     "cut safetensors": (
         lambda path: path.write_bytes((1000).to_bytes(8, "little") + b'{"a":'),
@@ -70,9 +73,9 @@ NOT_WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("kind", NOT_WEIGHTS)
-def test_what_is_no_weight_file_gets_one_line_that_names_it(kind, tmp_path):
-    write, message = NOT_WEIGHTS[kind]
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_other_and_damaged_files_get_one_line_that_names_them(kind, tmp_path):
+    write, message = UNREADABLE[kind]
     write(tmp_path / "file.bin")
     with pytest.raises(UserError, match=message) as error:
         read(tmp_path / "file.bin")

@@ -1,13 +1,13 @@
-"""PyTorch checkpoints (.pth, .pt, .bin) without PyTorch, and without running what is in them.
+"""PyTorch checkpoints (.pth, .pt, .bin), read without PyTorch and without running their code.
 
-A checkpoint is a pickle, and a pickle is a program. This reader knows the few objects that tensors
-are made of and refuses every other by name, so a file can build arrays and nothing else. What it
-hands to the pickle are strings, and objects without attributes: a pickle can also set attributes,
-and call __setstate__, of whatever it holds (opcode BUILD), and so change a function's defaults or
-NumPy's types for the whole process.
+A checkpoint is a pickle, and a pickle is a program. This reader allows the few objects that tensors
+are made of and refuses all others by name, so a file can build arrays and nothing else. The pickle
+gets only strings and objects without attributes, because its opcode BUILD sets attributes of
+whatever it holds, or calls its __setstate__, and could so change a function's defaults or NumPy's
+types for the whole process.
 
-It reads the zip format (since PyTorch 1.6, "torch/serialization.py") and the stream of pickles
-before it.
+Both formats are read: zip files (since PyTorch 1.6, "torch/serialization.py") and the stream of
+pickles before them.
 """
 
 import io
@@ -41,10 +41,10 @@ _STORAGES = {
 
 
 class _Storage(NamedTuple):
-    """A flat array of the file, not read yet."""
+    """A flat array in the file, not read yet."""
 
     key: str
-    kind: str  # of _STORAGES
+    kind: str  # a key of _STORAGES
     count: int
 
     @property
@@ -53,7 +53,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """A strided view of a storage; sizes are in elements."""
+    """A strided view of a storage; offset and strides count elements."""
 
     storage: _Storage
     offset: int
@@ -62,7 +62,7 @@ class _Tensor(NamedTuple):
 
 
 class _Entries(dict):
-    """A state_dict; PyTorch gives it an attribute `_metadata`, which is not needed."""
+    """A state_dict. PyTorch gives it an attribute `_metadata`, which is ignored."""
 
     __slots__ = ()
 
@@ -146,7 +146,7 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
         protocol = _Unpickler(file, path).load()
         system = _Unpickler(file, path).load()
         if protocol != _LEGACY_PROTOCOL or not system["little_endian"]:
-            raise UserError(f"{path} is of an unknown version of PyTorch's format")
+            raise UserError(f"{path} has an unknown version of PyTorch's format")
         unpickler = _Unpickler(file, path)
         content = unpickler.load()
         keys = _Unpickler(file, path).load()
@@ -156,7 +156,7 @@ def read_legacy(path: Path) -> dict[str, np.ndarray]:
 
 
 def _storages(content: Any) -> dict[str, _Storage]:
-    """Every storage in a nest of containers, by its key."""
+    """Every storage in nested containers, by its key."""
     if isinstance(content, _Tensor):
         return {content.storage.key: content.storage}
     found = {}
@@ -177,21 +177,24 @@ def _read_storage(file: BinaryIO, storage: _Storage) -> bytes:
 def _state_dict(
     content: Any, read: Callable[[_Storage], bytes], path: Path
 ) -> dict[str, np.ndarray]:
-    """The tensors by name, without what they were wrapped in.
+    """The tensors by name, unwrapped.
 
-    That is a dictionary with the key "state_dict" or "model" beside the optimizer and such, and
-    the "module." that DataParallel puts before every name.
+    A training checkpoint holds them under the key "state_dict" or "model", beside the optimizer,
+    and DataParallel puts "module." before every name.
     """
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, expected a state_dict")
+        raise UserError(
+            f"{path} holds a {type(content).__name__}, expected a state_dict, as written by "
+            "torch.save(model.state_dict(), FILE)"
+        )
     tensors = {str(k): v for k, v in content.items() if isinstance(v, _Tensor)}
     if not tensors:
         keys = ", ".join(map(str, list(content)[:5]))
-        raise UserError(f"{path} holds no tensors by name, but: {keys or 'nothing'}")
+        raise UserError(f"{path} holds no named tensors, only: {keys or 'nothing'}")
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return {name: _array(name, tensor, read) for name, tensor in tensors.items()}
@@ -201,16 +204,18 @@ def _array(name: str, tensor: _Tensor, read: Callable[[_Storage], bytes]) -> np.
     storage = tensor.storage
     flat = np.frombuffer(read(storage), storage.dtype)
     if len(flat) != storage.count:
-        raise ValueError(f"{name}: {len(flat)} elements, expected {storage.count}: it is cut short")
-    # as_strided trusts its numbers: what they reach must lie in the storage
-    steps = list(zip(tensor.size, tensor.stride, strict=True))
+        raise ValueError(
+            f"{name}: {len(flat)} elements, expected {storage.count}: the file is cut short"
+        )
+    # as_strided checks nothing: the view must lie in the storage
+    axes = list(zip(tensor.size, tensor.stride, strict=True))
     numbers = (tensor.offset, *tensor.size, *tensor.stride)
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError(f"{name} has a size or stride that is no whole number")
+        raise ValueError(f"{name} has an offset, size or stride that is not a whole number")
     count = math.prod(tensor.size)
-    last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
+    last = tensor.offset + sum((size - 1) * stride for size, stride in axes)
     if count > storage.count or (count and last >= storage.count):
         raise ValueError(f"{name} of size {tensor.size} reaches past its storage")
     strides = [stride * storage.dtype.itemsize for stride in tensor.stride]
     view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.size, strides)
-    return np.array(view)  # a copy, contiguous in C's order
+    return np.array(view)  # a contiguous copy

@@ -1,4 +1,4 @@
-"""The formats of Keras 3 (files that it wrote, see files/make.py) and of Keras 2 (by hand)."""
+"""The formats of Keras 3 (files that it wrote, see fixtures/make.py) and of Keras 2 (by hand)."""
 
 import zipfile
 from pathlib import Path
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.weights.read import read
+from jaxseg.weights.files import read
 
-# In the order in which the network makes them; variable i holds i, i + 0.01, i + 0.02, ...
+# In the order in which the network creates them; variable i holds i, i + 0.01, i + 0.02, ...
 VARIABLES = {
     "first/kernel": (3, 3, 3, 2),
     "first/bias": (2,),
@@ -30,7 +30,7 @@ VARIABLES = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keras")
-    with zipfile.ZipFile(Path(__file__).parent / "files/keras.zip") as archive:
+    with zipfile.ZipFile(Path(__file__).parent / "fixtures/keras.zip") as archive:
         archive.extractall(folder)
     return folder
 
@@ -82,5 +82,5 @@ def test_variables_of_an_unknown_layer_keep_their_numbers(tmp_path):
 def test_another_hdf5_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["images"] = np.zeros(3)
-    with pytest.raises(UserError, match=r"data\.h5 is HDF5, but not of Keras"):
+    with pytest.raises(UserError, match=r"data\.h5 is an HDF5 file, but not one of Keras"):
         read(tmp_path / "data.h5")

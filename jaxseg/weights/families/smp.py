@@ -1,15 +1,17 @@
 """segmentation-models-pytorch's names: Unet and DeepLabV3Plus on ResNet-18, 34, 50 and 101.
 
-The weights do not say what the options were: its defaults are taken. Those of DeepLabV3Plus are
-output stride 16 with rates 12, 24, 36 and a separable ASPP. It dilates the convolution that had the
-stride too, and resizes with aligned corners.
+A file does not tell the model's options: the package's defaults are taken. DeepLabV3Plus's are
+output stride 16, rates 12, 24, 36 and a separable ASPP; it also dilates the convolution that lost
+its stride, and resizes with aligned corners.
 """
 
 from typing import Any
 
+from jaxseg.weights.families.names import Entries, Rule, from_torch, prefixed
+from jaxseg.weights.families.torchvision import RESNET, resnet_variant
 from jaxseg.weights.imported import Imported
-from jaxseg.weights.names import Entries, Rule, from_torch, prefixed
-from jaxseg.weights.torchvision import RESNET, resnet_variant
+
+NAME = "segmentation-models-pytorch"
 
 _PARTS = {"0": "conv", "1": "norm"}
 _SEPARABLE = {"0": "depthwise_conv", "1": "pointwise_conv"}
@@ -43,7 +45,7 @@ _DEEPLABV3PLUS: list[Rule] = [
 
 
 def recognise(entries: Entries) -> Imported | None:
-    """The entries of a state_dict under our names; None if they are neither of these networks."""
+    """The entries of a state_dict under our names; None if they are of neither network."""
     variant = resnet_variant(entries, "encoder.")
     if variant is None:
         return None

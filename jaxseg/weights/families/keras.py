@@ -1,10 +1,11 @@
 """Keras applications' names: VGG16, ResNet50 and 101, Xception, MobileNetV2, with or without top.
 
-Entries are "LAYER/VARIABLE" (see `keras_files`); the names are those of Keras 2.3 and later.
+Entries are "LAYER/VARIABLE" (see `jaxseg/weights/files/keras.py`); the names are those of Keras 2.3
+and later.
 
-VGG16 and ResNet were trained on BGR images: the input channels of their first kernel are turned,
+VGG16 and ResNet were trained on BGR images: the input channels of their first kernel are reversed,
 so that they take RGB like all others. ResNet's convolutions have biases before their batch norms:
-a running mean that is less by the bias does the same.
+subtracting the bias from the running mean is equivalent.
 """
 
 import re
@@ -13,8 +14,18 @@ from typing import Any
 import numpy as np
 
 from jaxseg.models import resnet
+from jaxseg.weights.families.names import (
+    Entries,
+    Rule,
+    Variables,
+    depths,
+    make,
+    rename,
+    unknown_path,
+)
 from jaxseg.weights.imported import Imported
-from jaxseg.weights.names import Entries, Rule, Variables, depths, make, rename, unknown
+
+NAME = "Keras applications"
 
 _CAFFE = {"mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
 _TF = {"mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
@@ -75,7 +86,7 @@ _KINDS = {
 
 
 def recognise(entries: Entries) -> Imported | None:
-    """The entries under our names; None if they are none of these networks."""
+    """The entries under our names; None if they are of none of these networks."""
     if "block14_sepconv2/pointwise_kernel" in entries:
         rules = [*_XCEPTION, *_xception_shortcuts(entries)]
         return _from_keras(entries, rules, "xception", _SAME, _TF)
@@ -101,16 +112,16 @@ def _from_keras(
     rules: list[Rule],
     backbone: str,
     options: dict[str, Any],
-    colours: dict[str, Any],
+    normalisation: dict[str, Any],
     bgr: str = "",
 ) -> Imported:
-    """`bgr` is the layer whose three input channels are turned."""
+    """`bgr` is the layer whose three input channels are to be reversed."""
     variables, sources = {}, {}
     for name, value in entries.items():
         layer, _, kind = name.rpartition("/")
         ours = rename(layer, rules)
-        path = _KINDS[kind].format(ours) if ours and kind in _KINDS else unknown(name)
-        variables[path] = _layout(path, value)
+        path = _KINDS[kind].format(ours) if ours and kind in _KINDS else unknown_path(name)
+        variables[path] = _our_layout(path, value)
         sources[path] = name
     if bgr:
         path = f"params/{bgr}/kernel"
@@ -124,11 +135,11 @@ def _from_keras(
         "classifier",
         options={"backbone": backbone, **options},
         added_to=added_to,
-        **colours,
+        **normalisation,
     )
 
 
-def _layout(path: str, value: np.ndarray) -> np.ndarray:
+def _our_layout(path: str, value: np.ndarray) -> np.ndarray:
     """Depthwise [k, k, c, 1] -> [k, k, 1, c], matrices [i, o] -> [1, 1, i, o]."""
     if path.endswith("depthwise_conv/kernel"):
         return value.transpose(0, 1, 3, 2)
@@ -136,9 +147,9 @@ def _layout(path: str, value: np.ndarray) -> np.ndarray:
 
 
 def _fold_biases(variables: Variables) -> dict[str, str]:
-    """Take biases of convolutions out of `variables` where a batch norm follows.
+    """Move biases of convolutions that a batch norm follows into its running mean.
 
-    Returns their paths, and those of the means that they went into.
+    Returns the path of each such bias and that of its mean.
     """
     folded = {}
     for path in list(variables):
@@ -151,7 +162,7 @@ def _fold_biases(variables: Variables) -> dict[str, str]:
 
 
 def _unflattened(entries: Entries) -> Entries:
-    """fc6 is a matrix over 7x7 features, flattened channels last: [49 * c, o] -> [7, 7, c, o]."""
+    """fc6 is a matrix over flattened 7x7 features, channels last: [49 * c, o] -> [7, 7, c, o]."""
     if "fc1/kernel" not in entries:
         return entries
     matrix = entries["fc1/kernel"]
@@ -159,9 +170,9 @@ def _unflattened(entries: Entries) -> Entries:
 
 
 def _xception_shortcuts(entries: Entries) -> list[Rule]:
-    """The 1x1 convolutions and norms beside the blocks: Keras only counts them ("conv2d_1").
+    """The 1x1 convolutions and norms of the shortcuts, which Keras only numbers ("conv2d_1").
 
-    The count goes on where one session makes several networks; their channels tell the block.
+    Numbering continues where one session builds several networks; the channels tell the block.
     """
     rules: list[Rule] = []
     for name, value in entries.items():

@@ -1,4 +1,4 @@
-"""Files that PyTorch wrote (see files/make.py), and files that mean harm."""
+"""Files that PyTorch wrote (see fixtures/make.py), and malicious ones."""
 
 import os
 import pickle
@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.weights import pickled
-from jaxseg.weights.pickled import LEGACY_START
-from jaxseg.weights.read import read
+from jaxseg.weights.files import pytorch, read
+from jaxseg.weights.files.pytorch import LEGACY_START
 
-FILES = Path(__file__).parent / "files"
+FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(4, 3, 2),
     "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
@@ -31,7 +30,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", ["tensors.pth", "tensors_legacy.pth"])
 def test_reads_what_pytorch_wrote(name):
-    entries = read(FILES / name)
+    entries = read(FIXTURES / name)
     assert list(entries) == list(EXPECTED)
     for key, expected in EXPECTED.items():
         assert entries[key].dtype == expected.dtype, key
@@ -39,19 +38,19 @@ def test_reads_what_pytorch_wrote(name):
 
 
 def test_unwraps_a_checkpoint_of_data_parallel_training():
-    entries = read(FILES / "wrapped_legacy.pth")
+    entries = read(FIXTURES / "wrapped_legacy.pth")
     assert list(entries) == ["slice", "count"]
     np.testing.assert_array_equal(entries["slice"], [3, 5, 7])
 
 
-def test_names_an_object_that_is_no_tensor():
+def test_an_object_other_than_a_tensor_is_refused_by_name():
     with pytest.raises(UserError, match=r"argparse\.Namespace.*state_dict") as error:
-        read(FILES / "namespace_legacy.pth")
+        read(FIXTURES / "namespace_legacy.pth")
     assert "\n" not in str(error.value)
 
 
-class Harm:
-    """Its pickle runs a command when an ordinary reader loads it."""
+class Malicious:
+    """Its pickle calls a function when an ordinary reader loads it."""
 
     def __init__(self, function, *arguments):
         self._call = function, arguments
@@ -77,13 +76,13 @@ def write_legacy(path, content):
 @pytest.mark.parametrize("function", ["posix.system", "builtin__.eval"])
 def test_a_pickle_runs_nothing(write, function, tmp_path):
     canary = tmp_path / "canary"
-    harm = {
-        "posix.system": Harm(os.system, f"touch {canary}"),
-        "builtin__.eval": Harm(eval, f"open({str(canary)!r}, 'w')"),
+    malicious = {
+        "posix.system": Malicious(os.system, f"touch {canary}"),
+        "builtin__.eval": Malicious(eval, f"open({str(canary)!r}, 'w')"),
     }[function]
-    content = pickle.dumps({"state_dict": OrderedDict(weight=harm)}, 2)
+    content = pickle.dumps({"state_dict": OrderedDict(weight=malicious)}, 2)
     pickle.loads(content)
-    assert canary.exists()  # that is what it does to an ordinary reader
+    assert canary.exists()  # as an ordinary reader runs it
     canary.unlink()
     write(tmp_path / "bad.pth", content)
     with pytest.raises(UserError, match=re.escape(function)):
@@ -92,7 +91,7 @@ def test_a_pickle_runs_nothing(write, function, tmp_path):
 
 
 def built(target, state):
-    """The opcodes that give `target` a state, as pickles do with objects they have made."""
+    """The opcodes that set the state of `target`, as pickles do with objects they have built."""
     return b"\x80\x02" + target + pickle.dumps(state, 2)[2:-1] + b"b."
 
 
@@ -104,7 +103,7 @@ def test_a_pickle_does_not_change_a_type_of_numpy(tmp_path):
     with pytest.raises(UserError, match=r"bad\.pth"):
         read(tmp_path / "bad.pth")
     assert np.dtype(ml_dtypes.bfloat16).__reduce__() == before
-    np.testing.assert_array_equal(read(FILES / "tensors.pth")["bfloat16"], [1.5, -2])
+    np.testing.assert_array_equal(read(FIXTURES / "tensors.pth")["bfloat16"], [1.5, -2])
 
 
 KNOWN = {
@@ -118,17 +117,17 @@ KNOWN = {
 
 @pytest.mark.parametrize(("module", "name"), sorted(KNOWN))
 @pytest.mark.parametrize("state", [{"name": 1}, (None, {"__defaults__": (1, 2)})])
-def test_a_pickle_does_not_change_what_it_is_handed(module, name, state, tmp_path):
+def test_a_pickle_does_not_change_the_objects_it_gets(module, name, state, tmp_path):
     """Neither attributes nor a function's defaults."""
     write_zip(tmp_path / "bad.pth", built(f"c{module}\n{name}\n".encode(), state))
     with pytest.raises(UserError, match=r"bad\.pth"):
         read(tmp_path / "bad.pth")
     for key, expected in EXPECTED.items():
-        np.testing.assert_array_equal(read(FILES / "tensors.pth")[key], expected)
+        np.testing.assert_array_equal(read(FIXTURES / "tensors.pth")[key], expected)
 
 
 @pytest.mark.parametrize("state", [{"size": (9,)}, (None, {"size": (9,)}), ["x", 0, (9,), (1,)]])
-def test_a_pickle_does_not_change_a_tensor_it_has_made(state, tmp_path):
+def test_a_pickle_does_not_change_a_tensor_it_has_built(state, tmp_path):
     tensor = tensor_pickle(0, (4,), (1,)).removesuffix(b"s.")
     state = pickle.dumps(state, 2)[2:-1]
     write_zip(tmp_path / "bad.pth", tensor + state + b"bs.")
@@ -136,7 +135,7 @@ def test_a_pickle_does_not_change_a_tensor_it_has_made(state, tmp_path):
         read(tmp_path / "bad.pth")
 
 
-def test_a_dictionary_is_handed_nothing_but_its_entries(tmp_path):
+def test_a_dictionary_gets_nothing_but_its_entries(tmp_path):
     """PyTorch gives state_dicts an attribute `_metadata`; others must not become its methods."""
     tensor = tensor_pickle(1, (3,), (1,))
     entries = tensor.removeprefix(b"\x80\x02}").removesuffix(b".")
@@ -146,8 +145,8 @@ def test_a_dictionary_is_handed_nothing_but_its_entries(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "w.pth")["w"], [1, 2, 3])
 
 
-def test_nothing_that_a_pickle_is_handed_has_room_for_attributes():
-    for value in pickled.ALLOWED.values():
+def test_no_object_that_a_pickle_gets_takes_attributes():
+    for value in pytorch.ALLOWED.values():
         assert not isinstance(value, type)
         assert not hasattr(value, "__dict__"), value
         assert not hasattr(value, "__setstate__"), value
@@ -182,7 +181,7 @@ def test_a_tensor_is_a_view_of_its_storage(tmp_path):
         (0, (2,), (4,), 4),
         (-1, (2,), (1,), 4),  # before its beginning
         (0, (2,), (-1,), 4),
-        (0, (1 << 30, 1 << 30), (0, 0), 4),  # as large as it likes
+        (0, (1 << 30, 1 << 30), (0, 0), 4),  # larger than any memory
         (0, (8,), (1,), 8),  # a storage longer than its bytes
     ],
 )
@@ -194,7 +193,7 @@ def test_a_tensor_stays_in_its_storage(offset, size, stride, count, tmp_path):
 
 @pytest.mark.parametrize("name", ["tensors.pth", "tensors_legacy.pth"])
 def test_a_truncated_file_is_named(name, tmp_path):
-    content = (FILES / name).read_bytes()
+    content = (FIXTURES / name).read_bytes()
     for length in (20, len(content) // 3, len(content) - 5):
         (tmp_path / "cut.pth").write_bytes(content[:length])
         with pytest.raises(UserError, match=r"cut\.pth") as error:
@@ -202,8 +201,8 @@ def test_a_truncated_file_is_named(name, tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_what_holds_no_tensors_by_name_is_refused(tmp_path):
-    for content, message in (([1, 2], "holds a list"), ({"epoch": 1}, "no tensors.*epoch")):
+def test_a_pickle_without_named_tensors_is_refused(tmp_path):
+    for content, message in (([1, 2], "holds a list"), ({"epoch": 1}, "no named tensors.*epoch")):
         write_legacy(tmp_path / "x.pth", pickle.dumps(content, 2))
         with pytest.raises(UserError, match=message):
             read(tmp_path / "x.pth")

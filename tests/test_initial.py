@@ -1,4 +1,4 @@
-"""Training that begins with `config.init_from`."""
+"""The state at step 0, and training that starts from `config.init_from`."""
 
 import dataclasses
 import json
@@ -8,39 +8,23 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, data, models, runs, weights
+from jaxseg import checkpoint, data, initial, pretrained, runs
 from jaxseg.config import check_config, store_config
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
 from jaxseg.program import build_program
 from jaxseg.train import train_and_evaluate
-from jaxseg.weights import initial
 from jaxseg.weights.imported import Imported, flatten
 
 
-@pytest.fixture(scope="module")
-def _config_of_source():
-    from configs import quickstart
-
-    config = quickstart.get_config("unet,width=4,depth=2")
-    config.update(total_steps=2, batch_size=8, num_predictions=0, ema_decay=0.5, seed=3)
-    config.dataset.image_size = config.augment.crop_size = (32, 32)
-    config.dataset.train_examples = config.dataset.val_examples = 8
-    config.eval.update(every=2, batch_size=8)
-    return config
-
-
-@pytest.fixture(scope="module")
-def source(_config_of_source, tmp_path_factory):
-    """A run of two steps, with moving averages."""
-    workdir = tmp_path_factory.mktemp("source")
-    train_and_evaluate(_config_of_source, workdir)
-    return workdir
+@pytest.fixture
+def source(run_with_averages):
+    return run_with_averages
 
 
 @pytest.fixture
-def config(_config_of_source, source):
-    config = _config_of_source.copy_and_resolve_references()
+def config(config_with_averages, source):
+    config = config_with_averages.copy_and_resolve_references()
     config.seed = 4
     config.init_from = str(source)
     return config
@@ -60,7 +44,7 @@ def assert_equal(tree, other):
     jax.tree.map(np.testing.assert_array_equal, tree, other)
 
 
-def test_a_run_begins_with_what_evaluation_of_another_used(config, source, capsys):
+def test_a_run_starts_from_what_evaluation_of_another_used(config, source, capsys):
     _, state = begin(config)
     averages = state_of(source, "best").eval_variables
     assert_equal(state.params, averages["params"])
@@ -71,24 +55,17 @@ def test_a_run_begins_with_what_evaluation_of_another_used(config, source, capsy
 
 
 def test_no_two_leaves_share_memory(config):
-    """A step gives the memory of its state away, and no memory can be given twice."""
+    """A step donates its state's memory, which can be donated only once."""
     _, state = begin(config)
     leaves = jax.tree.leaves(state)
     assert len({leaf.unsafe_buffer_pointer() for leaf in leaves}) == len(leaves)
 
 
-def test_a_run_tells_all_options_but_those_of_training(source):
-    imported = weights.load(str(source))
-    known = {**models.options("unet"), "width": 4, "depth": 2}
-    del known["dropout"]
-    assert imported.options == known
-
-
 def test_a_run_of_another_upsampling_is_refused_with_flags(config, monkeypatch):
     """Nearest and bilinear have the same names and shapes."""
-    imported = weights.load(config.init_from)
+    imported = pretrained.load(config.init_from)
     other = dataclasses.replace(imported, options={**imported.options, "upsampling": "nearest"})
-    monkeypatch.setattr(weights, "load", lambda source: other)
+    monkeypatch.setattr(pretrained, "load", lambda source: other)
     config.model.upsampling = "bilinear"
     with pytest.raises(UserError, match=r"add --config\.model\.upsampling=nearest$"):
         begin(config)
@@ -100,18 +77,8 @@ def test_a_run_of_another_width_is_refused_with_flags(config):
         begin(config)
 
 
-def test_a_source_may_begin_with_the_home_folder(source, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "w.npz").touch()
-    assert weights.locate("~/w.npz") == (tmp_path / "w.npz", {})
-    shutil.copytree(source, tmp_path / "run")
-    for name in ("~/run", "~/run@latest", "~/run@2"):
-        assert weights.is_run(name)
-        assert weights.load(name).variables.keys() == weights.load(str(source)).variables.keys()
-
-
-def test_training_moves_on_from_there_and_resumes_without_the_source(config, source, tmp_path):
-    """The first step's parameters lie one step from the source's; then the source may go."""
+def test_training_starts_there_and_resumes_without_the_source(config, source, tmp_path):
+    """After one tiny step parameters are still the source's; the source may then be deleted."""
     moved = tmp_path / "moved"
     shutil.copytree(source, moved)
     config.init_from = f"{moved}@2"
@@ -139,10 +106,10 @@ def test_a_wrong_source_leaves_nothing_behind(config, tmp_path):
 
 
 def test_other_classes_re_initialise_the_logits(config, capsys, tmp_path, monkeypatch):
-    imported = weights.load(config.init_from)
+    imported = pretrained.load(config.init_from)
     more = {path: np.repeat(v, 2, -1) for path, v in imported.variables.items() if "logits" in path}
     wider = dataclasses.replace(imported, variables={**imported.variables, **more})
-    monkeypatch.setattr(weights, "load", lambda source: wider)
+    monkeypatch.setattr(pretrained, "load", lambda source: wider)
     _, state = begin(config)
     classes = imported.variables["params/logits/bias"].size
     said = capsys.readouterr().out
@@ -151,7 +118,7 @@ def test_other_classes_re_initialise_the_logits(config, capsys, tmp_path, monkey
     np.testing.assert_array_equal(level, imported.variables["params/encoder/level0/conv1/kernel"])
 
 
-def test_other_colours_are_refused_with_flags_to_paste(config):
+def test_other_normalisation_is_refused_with_flags_to_paste(config):
     config.dataset.mean = (1.0, 2.0, 3.0)
     with pytest.raises(UserError, match=r'add --config.dataset.mean="\(123.675,116.28,103.53\)"$'):
         begin(config)
@@ -164,7 +131,7 @@ def test_patterns_without_a_source_are_a_mistake(config):
 
 
 def folded(imported: Imported) -> Imported:
-    """As TF-Slim's come: batch norms that only add a bias."""
+    """As TF-Slim's are: batch norms that only add a bias."""
     values = dict(imported.variables)
     for path, value in values.items():
         kind = path.rpartition("/")[2]
@@ -175,8 +142,8 @@ def folded(imported: Imported) -> Imported:
 
 
 def test_folded_weights_get_statistics_and_compute_the_same(config, monkeypatch):
-    source = folded(weights.load(config.init_from))
-    monkeypatch.setattr(weights, "load", lambda _: source)
+    source = folded(pretrained.load(config.init_from))
+    monkeypatch.setattr(pretrained, "load", lambda _: source)
     program, state = begin(config)
     plain, _ = initial.with_weights(program, check_config(config), source)
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
@@ -194,8 +161,8 @@ def test_folded_weights_get_statistics_and_compute_the_same(config, monkeypatch)
 def test_a_converted_folded_run_is_measured_before_it_is_trained(
     config, source, tmp_path, monkeypatch
 ):
-    """Where training continues from what `jaxseg weights convert` wrote."""
-    imported = folded(weights.load(config.init_from))
+    """Training continues from what `jaxseg weights convert` wrote."""
+    imported = folded(pretrained.load(config.init_from))
     shuffled = data.load(check_config(config).dataset, "train")
     program = build_program(check_config(config), shuffled.classes, announce=print)
     state, _ = initial.with_weights(program, check_config(config), imported)
@@ -204,11 +171,11 @@ def test_a_converted_folded_run_is_measured_before_it_is_trained(
     meta = {"step": 0, "config": config.to_dict(), "classes": shuffled.classes.to_dict()}
     checkpoints.save(state, {**meta, "folded": True})
     checkpoints.close()
-    assert weights.load(str(tmp_path)).folded
+    assert pretrained.load(str(tmp_path)).folded
     config.total_steps = 1
     train_and_evaluate(config, tmp_path, allow_config_change=True)
     assert "folded" not in checkpoint.load_meta(tmp_path / "checkpoints", "latest")
     stats = flatten({"b": state_of(tmp_path, "latest").batch_stats})
     measured = initial.measure_norms(program, check_config(config), state, shuffled).batch_stats
-    for path, value in flatten({"b": measured}).items():  # moved a tenth of the way by one batch
+    for path, value in flatten({"b": measured}).items():  # one batch moves them by a tenth
         np.testing.assert_allclose(stats[path], value, rtol=0.1, atol=0.05)

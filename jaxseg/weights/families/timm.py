@@ -3,9 +3,9 @@
 Covered: mobilenetv2_100, efficientnet_lite0 and tf_efficientnet_lite0, xception65, vgg16; and the
 EfficientNet-Lite0 of the package efficientnet-lite-pytorch, whose names are its own.
 
-timm's names do not tell its own EfficientNet-Lite0 from the one converted from TensorFlow, nor
-what a network was normalised with: the config.json beside it does (`configured`). Without one it is
-assumed to be timm's own.
+timm's names distinguish neither its own EfficientNet-Lite0 from the one converted from TensorFlow
+nor the normalisation of the images; the config.json beside the weights does (`configured`). Without
+one, timm's own EfficientNet-Lite0 and the usual normalisation are assumed.
 """
 
 import dataclasses
@@ -13,16 +13,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from jaxseg.weights.imported import COLOURS, Imported
-from jaxseg.weights.names import Entries, Rule, depths, from_torch
-from jaxseg.weights.torchvision import VGG16_FEATURES, VGG16_OPTIONS
+from jaxseg.weights.families.names import Entries, Rule, depths, from_torch
+from jaxseg.weights.families.torchvision import VGG16_FEATURES, VGG16_OPTIONS
+from jaxseg.weights.imported import NORMALISATION, Imported
+
+NAME = "timm"
 
 _PARTS = {"conv": "conv", "bn": "norm"}
 _TIMM = {"padding": "symmetric", "norm_epsilon": 1e-5}
 _TENSORFLOW = {"padding": "tf_same", "norm_epsilon": 1e-3}
 _HALF = (127.5, 127.5, 127.5)  # timm's 0.5, in 0..255
 
-# The network, by the blocks of each stage
+# The number of blocks in each stage -> the network
 _DEPTHS: dict[tuple[int, ...], str] = {
     (1, 2, 3, 4, 3, 3, 1): "mobilenet_v2",
     (1, 2, 2, 3, 3, 4, 1): "efficientnet_lite0",
@@ -79,19 +81,21 @@ _VGG16: list[Rule] = [
 
 
 def recognise(entries: Entries) -> Imported | None:
-    """The entries of a state_dict under our names; None if they are none of these networks."""
+    """The entries of a state_dict under our names; None if they are of none of these networks."""
     if "_conv_stem.weight" in entries:
         options = {"backbone": "efficientnet_lite0", **_TENSORFLOW}
-        colours: dict[str, Any] = {"mean": (127.0,) * 3, "std": (128.0,) * 3}
+        # published once, with this normalisation: nothing is assumed
+        normalisation: dict[str, Any] = {"mean": (127.0,) * 3, "std": (128.0,) * 3}
         family = "efficientnet-lite-pytorch efficientnet_lite0"
-        known = frozenset()  # one publication
-        return from_torch(entries, _LITE_PYTORCH, family, assumed=known, options=options, **colours)
+        return from_torch(
+            entries, _LITE_PYTORCH, family, assumed=frozenset(), options=options, **normalisation
+        )
     if "conv_stem.weight" in entries:
         blocks = depths(entries, r"blocks\.(\d+)\.(\d+)\.conv_dw")
         if backbone := _DEPTHS.get(blocks):
-            family, assumed = f"timm {backbone}", COLOURS
+            family, assumed = f"timm {backbone}", NORMALISATION
             if backbone == "efficientnet_lite0":
-                family, assumed = f"{family} or tf_{backbone}", COLOURS.union(_TIMM)
+                family, assumed = f"{family} or tf_{backbone}", NORMALISATION.union(_TIMM)
             rules, options = _inverted_residuals(blocks), {"backbone": backbone, **_TIMM}
             return from_torch(entries, rules, family, assumed=assumed, options=options)
     if "blocks.20.stack.conv3.conv_pw.weight" in entries and "stem.0.conv.weight" in entries:
@@ -105,9 +109,10 @@ def recognise(entries: Entries) -> Imported | None:
 
 
 def configured(imported: Imported, config: Mapping[str, Any]) -> Imported:
-    """With what timm's config.json says of what is only assumed.
+    """`imported`, with timm's config.json in place of assumptions.
 
-    That is the architecture, and the colours in 0..1. Any other config says nothing.
+    It tells the architecture and the normalisation of pixels in 0..1. A config.json of anything
+    else changes nothing.
     """
     architecture = str(config.get("architecture", ""))
     backbone = imported.options["backbone"]
@@ -121,17 +126,17 @@ def configured(imported: Imported, config: Mapping[str, Any]) -> Imported:
             options={**imported.options, **options},
             assumed=imported.assumed.difference(_TIMM),
         )
-    training = config.get("pretrained_cfg") or {}
-    if imported.assumed >= COLOURS <= training.keys():
-        mean, std = (tuple(round(255.0 * x, 6) for x in training[key]) for key in ("mean", "std"))
+    pretrained = config.get("pretrained_cfg") or {}
+    if imported.assumed >= NORMALISATION <= pretrained.keys():
+        mean, std = (tuple(round(255.0 * x, 6) for x in pretrained[key]) for key in ("mean", "std"))
         imported = dataclasses.replace(
-            imported, mean=mean, std=std, assumed=imported.assumed - COLOURS
+            imported, mean=mean, std=std, assumed=imported.assumed - NORMALISATION
         )
     return imported
 
 
 def _inverted_residuals(blocks: tuple[int, ...]) -> list[Rule]:
-    """MobileNetV2's and EfficientNet's names; blocks are numbered within their stages there."""
+    """Rules for MobileNetV2 and EfficientNet, whose blocks timm numbers within their stages."""
 
     def layer(stage: str, block: str, name: str) -> str:
         number = sum(blocks[: int(stage)]) + int(block) + 1

@@ -1,4 +1,4 @@
-"""The state that training begins with: fresh, or with the weights of `config.init_from`."""
+"""The state at step 0: freshly initialised, or with the weights of `config.init_from`."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxseg import steps, weights
+from jaxseg import pretrained, steps
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
@@ -22,21 +22,21 @@ from jaxseg.weights.imported import Imported
 from jaxseg.weights.merge import Report, merge
 from jaxseg.weights.unfold import unfold
 
-# What stands for the training set where batch norms need statistics (see `unfold`).
+# Folded batch norms get their statistics from this many augmented training images (see `unfold`).
 _CALIBRATION_BATCHES, _CALIBRATION_SIZE = 8, 8
 
 
 def create(program: Program, config: Config, train_source: Source) -> TrainState:
-    """The state at step 0; says what was imported.
+    """The state at step 0; prints what was imported.
 
     Raises:
-      UserError: the source of weights is wrong, or does not fit the config or the model.
+      UserError: the weights can't be read, or do not fit the config or the model.
     """
     if not config.init_from:
         if config.init_fresh or config.init_unused:
             raise UserError("config.init_fresh and init_unused need a config.init_from")
         return _fresh(program, config)
-    imported = weights.load(config.init_from)
+    imported = pretrained.load(config.init_from)
     state, report = with_weights(program, config, imported)
     print(f"weights from {config.init_from}: {report}", flush=True)
     if imported.folded:
@@ -47,7 +47,8 @@ def create(program: Program, config: Config, train_source: Source) -> TrainState
 
 def with_weights(program: Program, config: Config, imported: Imported) -> tuple[TrainState, Report]:
     """A fresh state whose parameters, statistics and averages are the imported ones."""
-    notes = requirements.check(imported, config)
+    settings = _settings(config)
+    notes = requirements.check(imported, settings)
     state = _fresh(program, config)
     variables, report = merge(
         {"params": state.params, "batch_stats": state.batch_stats},
@@ -55,10 +56,15 @@ def with_weights(program: Program, config: Config, imported: Imported) -> tuple[
         model=config.model.name,
         fresh=config.init_fresh,
         unused=config.init_unused,
-        hint=requirements.hint(imported, config),
+        hint=requirements.hint(imported, settings),
     )
     report = dataclasses.replace(report, notes=(*notes, *report.notes))
     return _replace(state, variables), report
+
+
+def _settings(config: Config) -> requirements.Settings:
+    model, dataset = config.model, config.dataset
+    return requirements.Settings(model.name, model.options, dataset.mean, dataset.std)
 
 
 def _fresh(program: Program, config: Config) -> TrainState:
@@ -73,7 +79,7 @@ def measure_norms(
     train_source: Source,
     norms: set[str] | None = None,
 ) -> TrainState:
-    """Give folded batch norms the statistics of some of the batches that training begins with."""
+    """Give folded batch norms the statistics of the first batches that training will see."""
     images = _CALIBRATION_BATCHES * _CALIBRATION_SIZE
     print(f"batch norms are folded into the weights: measuring {images} images ...", flush=True)
     model = program.model.clone(statistics=GLOBAL)
@@ -83,7 +89,7 @@ def measure_norms(
 
 
 def _images(config: Config, source: Source) -> Iterator[jax.Array]:
-    """Augmented and normalised images, the same for a seed: the first that training sees."""
+    """Augmented and normalised images, the same for the same seed."""
     batches = pipeline.train_batches(
         source,
         start=0,
@@ -102,7 +108,7 @@ def _images(config: Config, source: Source) -> Iterator[jax.Array]:
 
 def _replace(state: TrainState, variables: dict) -> TrainState:
     def copies() -> dict[str, Any]:
-        # a step gives the memory of its state away: no two parts of it may be the same arrays
+        # a step donates its state's memory: no array may be in two parts of it
         parts = ("params", "batch_stats")
         return {name: jax.tree.map(jnp.array, variables.get(name, {})) for name in parts}
 

@@ -1,8 +1,8 @@
-"""Renaming entries: what the family modules share.
+"""Renaming entries: what the families share.
 
-A family gives rules for the names of layers; what is left of an entry's name says what it is of the
-layer, and so its layout. An entry that no rule knows gets a place in the encoder under its own
-name, which no model has: `merge` then names it as left over.
+A family gives rules for the names of layers. The rest of an entry's name says which of the layer's
+arrays it is, and so its layout. An entry that no rule matches keeps its own name, in the encoder,
+where no model has a place for it: `merge` reports it as left over.
 """
 
 import re
@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.weights.imported import COLOURS, Imported
+from jaxseg.weights.imported import NORMALISATION, Imported
 
-# A regular expression of a layer's whole foreign name, and our name: a template with \1, \2, ...,
-# or a function of the groups.
+# A regular expression that matches a layer's whole foreign name, and our name: a template with \1,
+# \2, ..., or a function of the groups.
 Rule = tuple[str, str | Callable[..., str]]
 
 Entries = Mapping[str, np.ndarray]
@@ -22,7 +22,7 @@ Variables = dict[str, np.ndarray]
 
 
 def rename(layer: str, rules: Sequence[Rule]) -> str | None:
-    """Our name of a layer, by the first rule that matches; None if none does."""
+    """Our name of a layer, by the first rule that matches its own; None if none does."""
     for pattern, ours in rules:
         if match := re.fullmatch(pattern, layer):
             return match.expand(ours) if isinstance(ours, str) else ours(*match.groups())
@@ -35,14 +35,14 @@ def prefixed(prefix: str, rules: Sequence[Rule]) -> list[Rule]:
 
 
 def depths(entries: Entries, block: str) -> tuple[int, ...]:
-    """How many blocks each stage has; `block` matches a name, its groups are stage and block."""
+    """The number of blocks in each stage; the groups of the pattern `block` are stage and block."""
     found = {match.groups() for name in entries if (match := re.match(block, name))}
     stages = sorted({int(stage) for stage, _ in found})
     return tuple(sum(int(stage) == s for stage, _ in found) for s in stages)
 
 
-def unknown(name: str) -> str:
-    """The path of an entry that no rule knows."""
+def unknown_path(name: str) -> str:
+    """The path of an entry that no rule matches."""
     return f"params/encoder/{name}"
 
 
@@ -52,15 +52,15 @@ def from_torch(
     family: str,
     model: str = "classifier",
     *,
-    assumed: frozenset[str] = COLOURS,
-    **about: Any,
+    assumed: frozenset[str] = NORMALISATION,
+    **fields: Any,
 ) -> Imported:
-    """A state_dict in our names and layouts; `about` are the other fields of `Imported`.
+    """A state_dict in our names and layouts; `fields` are the other fields of `Imported`.
 
-    The colours are assumed: others train the same networks with other ones.
+    The normalisation is assumed by default: others train the same networks with another.
 
-    Kernels [o, i, k, k] become [k, k, i, o] (depthwise ones [c, 1, k, k] so become [k, k, 1, c]),
-    matrices [o, i] kernels [1, 1, i, o]. Counters of batches are not used.
+    Kernels [o, i, k, k] become [k, k, i, o] (and so depthwise [c, 1, k, k] becomes [k, k, 1, c]),
+    matrices [o, i] become kernels [1, 1, i, o]. Batch norm's counters are not used.
     """
     variables, sources, unused = {}, {}, []
     for name, value in entries.items():
@@ -70,10 +70,10 @@ def from_torch(
             continue
         ours = rename(layer, rules)
         path = _torch_path(ours, kind, value.ndim) if ours else None
-        path = path or unknown(name)
+        path = path or unknown_path(name)
         variables[path] = _from_oihw(value) if path.endswith("/kernel") else value
         sources[path] = name
-    return make(variables, sources, unused, family, model, assumed=assumed, **about)
+    return make(variables, sources, unused, family, model, assumed=assumed, **fields)
 
 
 def _torch_path(layer: str, kind: str, dimensions: int) -> str | None:
@@ -97,8 +97,8 @@ def make(
     unused: Sequence[str],
     family: str,
     model: str,
-    **about: Any,
+    **fields: Any,
 ) -> Imported:
     """`Imported`, with the heads among `variables`."""
     heads = tuple(h for h in ("logits", "aux_logits") if f"params/{h}/kernel" in variables)
-    return Imported(family, variables, sources, tuple(unused), model=model, head=heads, **about)
+    return Imported(family, variables, sources, tuple(unused), model=model, heads=heads, **fields)

@@ -1,6 +1,6 @@
-"""TF-Slim's folded networks, against their graph written down again with lax alone.
+"""TF-Slim's folded networks against an independent implementation with lax alone.
 
-No reference program is at hand; `graph` uses the foreign entries as they are, and nothing of
+TF-Slim itself was not run. `graph` takes the foreign entries as they are, and uses nothing of
 jaxseg.
 """
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.weights import slim
+from jaxseg.weights.families import slim
 from tests.weights import values
 
 # MobileNetV2, table 2: expansion, channels, blocks, stride
@@ -54,18 +54,18 @@ def names_and_shapes(deeplab):
 
 
 def graph(entries, x, deeplab):
-    """The logits' map, as README and papers of the released networks describe them."""
+    """The logits map, as papers and README of the released networks describe it."""
 
     def conv(x, name, stride=1):
         return _same(x, entries[f"{name}/weights"], stride) + entries[f"{name}/biases"]
 
-    x, reached = jax.nn.relu6(conv(x, "MobilenetV2/Conv", 2)), 2
+    x, output_stride = jax.nn.relu6(conv(x, "MobilenetV2/Conv", 2)), 2
     for number, (expansion, _, stride) in enumerate(BLOCKS):
         name = "MobilenetV2/expanded_conv" + (f"_{number}" if number else "")
         rate = 2 if deeplab and number >= 14 else 1
         if deeplab and number == 13:
             stride = 1
-        reached *= stride
+        output_stride *= stride
         inner = jax.nn.relu6(conv(x, f"{name}/expand")) if expansion > 1 else x
         kernel = entries[f"{name}/depthwise/depthwise_weights"]
         inner = _same(inner, np.swapaxes(kernel, 2, 3), stride, rate, groups=inner.shape[-1])
@@ -73,9 +73,9 @@ def graph(entries, x, deeplab):
         inner = conv(inner, f"{name}/project")
         x = x + inner if stride == 1 and x.shape == inner.shape else inner
     if not deeplab:
-        assert reached == 32
+        assert output_stride == 32
         return conv(jax.nn.relu6(conv(x, "MobilenetV2/Conv_1")), "MobilenetV2/Logits/Conv2d_1c_1x1")
-    assert reached == 16
+    assert output_stride == 16
     pooled = jax.nn.relu(conv(x.mean((1, 2), keepdims=True), "image_pooling"))
     aspp = jax.nn.relu(conv(x, "aspp0"))
     both = jnp.concatenate([jnp.broadcast_to(pooled, aspp.shape), aspp], axis=-1)
@@ -96,7 +96,7 @@ def _same(x, kernel, stride, rate=1, groups=1):
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 49)])
 @pytest.mark.parametrize("deeplab", [False, True])
-def test_folded_networks_compute_what_their_graph_does(deeplab, size, network, run_compiled):
+def test_folded_networks_have_the_logits_of_their_graph(deeplab, size, network, run_compiled):
     entries = {k: values.entry(k, shape) for k, shape in names_and_shapes(deeplab).items()}
     images = jnp.asarray(values.images(size))
 
@@ -118,5 +118,5 @@ def test_folded_networks_compute_what_their_graph_does(deeplab, size, network, r
     assert imported.model == ("deeplabv3" if deeplab else "classifier")
     spread = float(theirs.max() - theirs.min())
     assert np.abs(ours - theirs).max() <= 1e-4 * spread
-    # image and mirror image differ by far more: it is not biases alone that are compared
+    # logits depend on the image, so more than biases is compared
     assert np.abs(theirs - theirs[:, ::-1, ::-1]).max() > 0.01 * spread

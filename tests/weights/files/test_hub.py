@@ -1,4 +1,4 @@
-"""The hub's cache, laid out as the hub does it, and no network."""
+"""The hub's cache, in its own layout, and no network."""
 
 import json
 
@@ -10,7 +10,7 @@ from huggingface_hub import constants, errors
 
 from jaxseg import weights
 from jaxseg.errors import UserError
-from jaxseg.weights import hub
+from jaxseg.weights.files import hub
 
 COMMITS = {"main": "a" * 40, "v1": "b" * 40}
 
@@ -34,7 +34,7 @@ def add(cache, repo, name, content, revision="main"):
 
 
 def add_absent(cache, repo, name):
-    """What the hub's library leaves after it was told that there is no such file."""
+    """The marker that the hub's library leaves for a file that the repository lacks."""
     folder = cache / f"models--{repo.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True, exist_ok=True)
     (folder / "refs/main").write_text(COMMITS["main"])
@@ -43,7 +43,7 @@ def add_absent(cache, repo, name):
 
 
 def resnet18(width=1):
-    """The names of timm's resnet18, with next to nothing in them."""
+    """The names of timm's resnet18, with tiny arrays."""
     names = ["conv1", "fc"]
     for stage in range(1, 5):
         names += [f"layer{stage}.{block}.conv{i}" for block in (0, 1) for i in (1, 2)]
@@ -80,12 +80,14 @@ def test_a_repository_known_to_lack_files_is_found_without_a_network(cache):
     assert hub.fetch("hf://a/b") == (path, None)
     add_absent(cache, "c/d", "model.safetensors")
     add_absent(cache, "c/d", "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"hf://c/d: it has no model.safetensors or pytorch_model"):
+    with pytest.raises(
+        UserError, match=r"hf://c/d: the repository has no model.safetensors or pytorch_model"
+    ):
         hub.fetch("hf://c/d")
 
 
-def test_what_is_cached_is_enough_without_a_network(cache):
-    """Nothing is known of the preferred file, nor of the config."""
+def test_cached_weights_are_enough_without_a_network(cache):
+    """Neither the preferred file nor the config.json is cached or marked as lacking."""
     path = add(cache, "a/b", "pytorch_model.bin", b"x")
     assert hub.fetch("hf://a/b") == (path, None)
     path = add(cache, "a/b", "file.pth", b"x")
@@ -106,7 +108,9 @@ def test_a_repository_without_safetensors_gives_its_other_file(cache, monkeypatc
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
     assert hub.fetch("hf://a/b") == (path, None)
-    with pytest.raises(UserError, match=r"hf://c/d: it has no model.safetensors or pytorch_model"):
+    with pytest.raises(
+        UserError, match=r"hf://c/d: the repository has no model.safetensors or pytorch_model"
+    ):
         hub.fetch("hf://c/d")
 
 
@@ -128,7 +132,7 @@ CONFIG = {
 
 
 @pytest.mark.parametrize("where", ["hub", "folder"])
-def test_timms_config_says_the_colours(where, cache):
+def test_timms_config_tells_the_normalisation(where, cache):
     """On the hub, and beside a local file."""
     repo = "timm/resnet18"
     path = add(cache, repo, "model.safetensors", safetensors.numpy.save(resnet18()))

@@ -1,8 +1,8 @@
 """Weights by name from the Hugging Face hub: "hf://ORG/NAME[@REVISION][/FILE]".
 
-What is in the hub's cache is used as it is, without asking the network: a run starts offline, and
-starts the same on the next day. The cache also knows which files a repository was found to lack. A
-revision (a tag, a branch or a commit) pins it across machines.
+What is in the hub's cache is used without asking the network, so a run starts offline, and from the
+same weights on every day. The cache also records which files a repository lacks. A revision (a tag,
+a branch or a commit) pins the weights across machines.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxseg.errors import UserError
-from jaxseg.weights.extra import require
+from jaxseg.weights.files.extra import require
 
 PREFIX = "hf://"
 _FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
@@ -23,15 +23,15 @@ class _UnreachableError(UserError):
 def fetch(source: str) -> tuple[Path, Path | None]:
     """The local paths of a source's weights, and of its repository's config.json if it has one.
 
-    Where the weights are cached and the hub can't be reached, no config is as good as none.
+    If the hub can't be reached, cached weights are used without a config.json.
 
     Raises:
-      UserError: a malformed name, nothing there, or not cached and no network.
+      UserError: a malformed name, no such file, or not cached and no network.
     """
     match = re.fullmatch(r"hf://([\w.-]+/[\w.-]+)(?:@([\w.-]+))?(?:/(.+))?", source)
     if not match:
         raise UserError(
-            f"{source!r} is no name on the hub: expected hf://ORG/NAME[@REVISION][/FILE], for "
+            f"{source!r} is not a name on the hub: expected hf://ORG/NAME[@REVISION][/FILE], for "
             "example hf://timm/resnet50.tv_in1k"
         )
     repo, revision, file = match.groups()
@@ -39,7 +39,9 @@ def fetch(source: str) -> tuple[Path, Path | None]:
     path = _first(repo, wanted, revision, source)
     if path is None:
         files = " or ".join(wanted)
-        raise UserError(f"{source}: it has no {files}: name a file of it, hf://ORG/NAME/FILE")
+        raise UserError(
+            f"{source}: the repository has no {files}: name one of its files, hf://ORG/NAME/FILE"
+        )
     try:
         return path, _first(repo, ("config.json",), revision, source)
     except _UnreachableError:
@@ -47,10 +49,10 @@ def fetch(source: str) -> tuple[Path, Path | None]:
 
 
 def _first(repo: str, names: Sequence[str], revision: str | None, source: str) -> Path | None:
-    """The first of the files that is cached, or else that the hub has; None if there is none."""
+    """The first of the files that is cached, else the first that the hub has; None without any."""
     hub = require("huggingface_hub", "hf:// sources")
     errors = require("huggingface_hub.errors", "hf:// sources")
-    unknown = []
+    not_cached = []
     for name in names:
         try:
             cached = hub.try_to_load_from_cache(repo, name, revision=revision)
@@ -58,17 +60,17 @@ def _first(repo: str, names: Sequence[str], revision: str | None, source: str) -
             raise _explained(error, source) from None
         if isinstance(cached, str):
             return Path(cached)
-        if cached is None:  # else it stands for a file that the repository is known to lack
-            unknown.append(name)
-    found = (_download(repo, name, revision, source) for name in unknown)
+        if cached is None:  # otherwise a marker: the repository is known to lack the file
+            not_cached.append(name)
+    found = (_download(repo, name, revision, source) for name in not_cached)
     return next((path for path in found if path), None)
 
 
 def _download(repo: str, name: str, revision: str | None, source: str) -> Path | None:
-    """A file of a repository; None if the repository has none."""
+    """A file of a repository; None if the repository lacks it."""
     hub = require("huggingface_hub", "hf:// sources")
     errors = require("huggingface_hub.errors", "hf:// sources")
-    hub.utils.logging.set_verbosity_error()  # it would print a line for each of its retries
+    hub.utils.logging.set_verbosity_error()  # else it prints a line for each retry
     try:
         return Path(hub.hf_hub_download(repo, name, revision=revision))
     except errors.LocalEntryNotFoundError:

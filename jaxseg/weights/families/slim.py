@@ -1,23 +1,25 @@
 """TF-Slim's names with folded batch norms: MobileNetV2, and DeepLabv3 on it.
 
-Such files come from networks that were prepared for inference: each convolution's batch norm is
-multiplied into its weights and added to its "biases". Here a batch norm remains that only adds the
-bias (scale sqrt(1 + epsilon), mean 0, variance 1), so that the network is as any other; evaluated,
-it computes what the file's did.
+Such files come from networks that were prepared for inference: each batch norm is folded into its
+convolution's "weights" and "biases". Here it stays a batch norm, which adds the bias and does
+nothing else (scale sqrt(1 + epsilon), mean 0, variance 1), so that the model is the usual one; in
+evaluation it computes what the folded network does.
 
-MobileNetV2 has 1001 classes, the first of which is background. DeepLabv3 has output stride 16, ASPP
-of the 1x1 and image pooling alone, and aligned corners. Images are scaled to -1..1.
+MobileNetV2 has 1001 classes, the first of which is background. DeepLabv3 has output stride 16, an
+ASPP of a 1x1 convolution and image pooling alone, and aligned corners. Pixels are scaled to -1..1.
 """
 
 from typing import Any
 
 import numpy as np
 
+from jaxseg.weights.families.names import Entries, Rule, Variables, make, rename, unknown_path
 from jaxseg.weights.imported import Imported
-from jaxseg.weights.names import Entries, Rule, Variables, make, rename, unknown
+
+NAME = "TF-Slim"
 
 _EPSILON = 1e-3
-# Our name of a layer, less the "conv" and "norm" that it becomes
+# Our name of a layer, without the "conv" or "norm" at its end
 _NORMED: list[Rule] = [
     ("MobilenetV2/Conv", "encoder/stem_"),
     ("MobilenetV2/Conv_1", "head_"),
@@ -34,7 +36,7 @@ _PLAIN: list[Rule] = [("MobilenetV2/Logits/Conv2d_1c_1x1|logits/semantic", "logi
 
 
 def recognise(entries: Entries) -> Imported | None:
-    """The entries under our names; None if they are neither of these networks."""
+    """The entries under our names; None if they are of neither network."""
     if "MobilenetV2/expanded_conv_16/project/biases" not in entries:
         return None
     variables, sources = {}, {}
@@ -57,14 +59,14 @@ def recognise(entries: Entries) -> Imported | None:
             "head_conv": False,
             "corners": "aligned",
         }
-    colour = (127.5, 127.5, 127.5)
+    half = (127.5, 127.5, 127.5)
     return make(
-        variables, sources, (), family, model, options=options, mean=colour, std=colour, folded=True
+        variables, sources, (), family, model, options=options, mean=half, std=half, folded=True
     )
 
 
 def _reordered(entries: Entries) -> Entries:
-    """Image pooling is the first that is concatenated there, and the last here."""
+    """Image pooling is concatenated first there, and last here."""
     name, pooled = "concat_projection/weights", "image_pooling/biases"
     if not {name, pooled} <= entries.keys():
         return entries
@@ -72,18 +74,18 @@ def _reordered(entries: Entries) -> Entries:
 
 
 def _variables(name: str, value: np.ndarray) -> Variables:
-    """What an entry becomes: one array, or the four of a batch norm."""
+    """What becomes of an entry: one array, or the four of a batch norm."""
     layer, _, kind = name.rpartition("/")
     plain, normed = rename(layer, _PLAIN), rename(layer, _NORMED)
     conv = plain or f"{normed}conv"
     if not (plain or normed):
-        return {unknown(name): value}
+        return {unknown_path(name): value}
     if kind == "weights":
         return {f"params/{conv}/kernel": value}
     if kind == "depthwise_weights":  # [k, k, c, 1] -> [k, k, 1, c]
         return {f"params/{conv}/kernel": value.transpose(0, 1, 3, 2)}
     if kind != "biases":
-        return {unknown(name): value}
+        return {unknown_path(name): value}
     if plain:
         return {f"params/{conv}/bias": value}
     return {
