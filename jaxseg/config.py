@@ -181,11 +181,11 @@ def _with_tuples(value: Any) -> Any:
 class Interval:
     """Numbers from `low` to `high`, or between them if it is `open` there."""
 
-    low: float = 0
-    high: float = math.inf
+    low: int | float = 0
+    high: int | float = math.inf
     open: str = ""  # "low", "high" or both
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: int | float) -> bool:
         above = value > self.low if "low" in self.open else value >= self.low
         below = value < self.high if "high" in self.open else value <= self.high
         return above and below and math.isfinite(value)  # so NaN is nowhere

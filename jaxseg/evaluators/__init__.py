@@ -8,7 +8,7 @@ they are exact; `compute` reads the scores off the sums of the whole split, once
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Int
 
@@ -18,6 +18,7 @@ from jaxseg.errors import UserError, suggest
 Sums = Any  # a tree of arrays
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """What the class `Evaluator(classes)` of each file here is."""
 

@@ -13,7 +13,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from jaxseg.errors import UserError, suggest
 
 
+@runtime_checkable
 class Loss(Protocol):
     """What the class `Loss` of each file here is."""
 
