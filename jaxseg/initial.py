@@ -99,6 +99,7 @@ def _images(config: Config, source: Source) -> Iterator[jax.Array]:
         mean=config.dataset.mean,
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
+        skipped=pipeline.Skipped(print) if config.pipeline.on_unreadable == "skip" else None,
     )
     mean, std = tuple(config.dataset.mean), tuple(config.dataset.std)
     with contextlib.closing(batches):

@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
 from jaxseg import drawing
-from jaxseg.data import padding
+from jaxseg.data import padding, pipeline
 from jaxseg.data.images import read_image
 from jaxseg.data.layout import SUFFIXES
 from jaxseg.data.source import Classes, Source
@@ -39,11 +39,13 @@ def draw(
     program: Program, config: Config, state: TrainState, source: Source, workdir: Path
 ) -> Path | None:
     """`predictions/NAME.png` of a few examples: image, truth, prediction; returns the last path."""
-    path = None
-    count = min(config.num_predictions, len(source))
+    path, size = None, len(source)
+    count = min(config.num_predictions, size)
+    skipped = pipeline.Skipped(print) if config.pipeline.on_unreadable == "skip" else None
     # Spread over the split, which is often sorted by scene.
-    for index in np.linspace(0, len(source) - 1, count).round().astype(int).tolist():
-        example = source[index]
+    for index in np.linspace(0, size - 1, count).round().astype(int).tolist():
+        candidates = [*range(index, size), *range(index)]
+        _, example = pipeline.next_readable(source, candidates, skipped)
         prediction = predict(program, config, state, example["image"])
         row = (
             example["image"],

@@ -165,7 +165,7 @@ def test_a_users_own_folder_is_prepared_trained_and_predicted(tmp_path, capsys):
     assert "say where it is now with --config.dataset.source=DIR" in err
     code, again, _ = jaxseg(capsys, *evaluate, f"--config.dataset.source={tmp_path / 'moved'}")
     assert code == 0
-    assert again == out
+    assert again.partition("3 images")[2] == out.partition("3 images")[2]
 
 
 MISTAKES = {

@@ -15,7 +15,7 @@ def data(argv: Sequence[str]) -> None:
     jaxseg data show --config FILE[:ARG] --out grid.png [--config.KEY=VALUE ...]
     jaxseg data stats --config FILE[:ARG] [--split train] [--config.KEY=VALUE ...]
 
-      prepare   check local files and store them for TFDS; NAME is a file of jaxseg/data
+      prepare   check local files and store them for TFDS; NAME is a file of jaxseg/data/sets
       show      draw augmented examples with their labels, as training sees them
       stats     count the pixels of each class, and print median-frequency weights
       --data_dir DIR           where prepared data sets live; else config.dataset.data_dir, then
@@ -63,6 +63,7 @@ def _show(argv: Sequence[str]) -> None:
         seed=config.seed,
         weigh=weigher(config.loss, source.classes),
         context=tiles.context(program.model),
+        skipped=_skipped(config),
     )
     try:
         picture.save(out)
@@ -78,7 +79,14 @@ def _stats(argv: Sequence[str]) -> None:
     _, source = open_source(config, values["data_dir"].value, values["split"].value)
     from jaxseg.data.stats import measure
 
-    print(measure(source).table())
+    print(measure(source, _skipped(config)).table())
+
+
+def _skipped(config: Any) -> Any:
+    """Gets the examples that can't be read, where the config leaves them out."""
+    from jaxseg.data import pipeline
+
+    return pipeline.Skipped(print) if config.pipeline.on_unreadable == "skip" else None
 
 
 def open_source(config: Any, data_dir: str | None, split: str) -> Any:

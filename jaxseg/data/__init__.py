@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jaxseg.data import digests, preparation
+from jaxseg.data import digests, pipeline, preparation
 from jaxseg.data.preparation import prepare, resolve, resolve_data_dir
 from jaxseg.data.source import Cached, Classes, Example, Source
 
@@ -29,7 +29,9 @@ def load(dataset: Any, split: str) -> Source:
         split: a split's name, or a TFDS slice of one such as "train[:80%]".
 
     Raises:
-        UserError: an unknown name or split, or a data set that is not prepared and can't be.
+        UserError: an unknown name or split, a data set that is not prepared and can't be, or a
+            label that is neither a class nor void among a few of data made on the fly. All other
+            labels are checked when they are read by `pipeline`.
     """
     if directory := resolve(dataset):
         from jaxseg.data.builder import PreparedSource
@@ -37,7 +39,11 @@ def load(dataset: Any, split: str) -> Source:
         source = PreparedSource(directory, split)
     else:
         source = preparation.module(dataset.name).load(dataset, split)
-    return Cached(source) if dataset.cache else source
+    if dataset.cache:
+        source = Cached(source)
+    if directory is None:  # preparing checks every label
+        pipeline.check_first(source)
+    return source
 
 
 def identity(dataset: Any) -> str:

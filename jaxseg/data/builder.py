@@ -18,10 +18,15 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from jaxseg.data.images import decode_mask, encode_mask, mask_size, present, read_image, read_mask
+from jaxseg.data.images import decode_mask, encode_mask, mask_size, read_image, read_mask
 from jaxseg.data.layout import Pair, find_pairs
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
+
+RELABEL = (
+    "relabel the mask, or prepare it as data set `folder` with a classes.json: "
+    '{"names": [...], "values": [...]}'
+)
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -132,19 +137,8 @@ def check_pair(
             f"{pair.image}: {w}x{h} (upright by its EXIF orientation), its mask "
             f"{pair.mask.name} is {mask_w}x{mask_h}; make both one size"
         )
-    check_values(label, str(pair.mask), classes)
+    classes.check_label(label, str(pair.mask), RELABEL)
     return image_bytes, label
-
-
-def check_values(label: Int32[np.ndarray, "h w"], name: str, classes: Classes) -> None:
-    odd = [v for v in present(label) if v >= len(classes) and v != classes.void]
-    if odd:
-        shown = ", ".join(map(str, odd[:5])) + (", ..." if len(odd) > 5 else "")
-        raise UserError(
-            f"{name}: label value(s) {shown}, expected 0..{len(classes) - 1} or void "
-            f"{classes.void}; relabel the mask, or prepare it as data set `folder` with a "
-            'classes.json: {"names": [...], "values": [...]}'
-        )
 
 
 def split_sizes(directory: Path) -> dict[str, int]:

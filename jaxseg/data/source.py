@@ -13,6 +13,10 @@ from jaxseg.errors import UserError
 Colour = tuple[int, int, int]
 
 
+class LabelError(UserError):
+    """A label that is neither a class nor void."""
+
+
 class Example(TypedDict):
     """One labelled image; the name is its source file's stem."""
 
@@ -50,6 +54,34 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def difference(self, other: Classes) -> str | None:
+        """What these say that `other` does not, in one line; colours do not matter.
+
+        Such as "label 1 is 'cell', not 'membrane' (the same names in another order)".
+        """
+        found = []
+        if len(self) != len(other):
+            found.append(f"{len(self)} classes, not {len(other)}")
+        pairs = enumerate(zip(self.names, other.names, strict=False))
+        if first := next(((i, a, b) for i, (a, b) in pairs if a != b), None):
+            reordered = sorted(self.names) == sorted(other.names)
+            order = " (the same names in another order)" if reordered else ""
+            found.append("label {} is {!r}, not {!r}".format(*first) + order)
+        if self.void != other.void:
+            found.append(f"void is {self.void}, not {other.void}")
+        return "; ".join(found) or None
+
+    def check_label(self, label: Int32[np.ndarray, "h w"], name: str, fix: str) -> None:
+        """Raises LabelError, naming the file, if a value is neither a class nor void."""
+        outside = ((label < 0) | (label >= len(self))) & (label != self.void)
+        if outside.any():
+            values = np.unique(label[outside]).tolist()
+            shown = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+            raise LabelError(
+                f"{name}: label value(s) {shown}, expected 0..{len(self) - 1} or void {self.void}; "
+                f"{fix}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Lists, strings and ints only: goes through JSON and back by `from_dict`."""

@@ -1,4 +1,4 @@
-"""Numbers and pictures to look at before training: class shares, weights, augmented examples."""
+"""What to look at before training: class frequencies, class weights, augmented examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxseg.data.borders import Weigh
-from jaxseg.data.pipeline import train_batches
+from jaxseg.data.pipeline import Skipped, read, train_batches
 from jaxseg.data.source import Classes, Source
 from jaxseg.drawing import colourise, grid, overlay
 
@@ -70,13 +70,21 @@ class Stats:
         )
 
 
-def measure(source: Source) -> Stats:
-    """Reads every example of `source` once."""
-    count = len(source.classes)
+def measure(source: Source, skipped: Skipped | None = None) -> Stats:
+    """Reads every example of `source` once; those that can't be read go to `skipped`.
+
+    Raises:
+        UnreadableError: an example can't be read, and there is no `skipped`.
+        LabelError: a label is neither a class nor void.
+    """
+    count, images = len(source.classes), 0
     pixels, images_with, where_present = np.zeros((3, count), np.int64)
     void_pixels, total, sums, squares = 0, 0, np.zeros(3), np.zeros(3)
     for i in tqdm(range(len(source)), desc="counting pixels", unit="image", disable=None):
-        example = source[i]
+        example = read(source, i, skipped)
+        if example is None:
+            continue
+        images += 1
         label = example["label"]
         valid = label[label != source.classes.void]
         counts = np.bincount(valid, minlength=count)
@@ -88,11 +96,9 @@ def measure(source: Source) -> Stats:
         total += len(colours)
         sums += colours.sum(0)
         squares += np.einsum("pc,pc->c", colours, colours)
-    mean = sums / total
-    std = np.sqrt(squares / total - mean**2)
-    return Stats(
-        source.classes, len(source), pixels, void_pixels, images_with, where_present, mean, std
-    )
+    mean = sums / max(total, 1)
+    std = np.sqrt(squares / max(total, 1) - mean**2)
+    return Stats(source.classes, images, pixels, void_pixels, images_with, where_present, mean, std)
 
 
 def training_grid(
@@ -103,6 +109,7 @@ def training_grid(
     seed: int,
     weigh: Weigh | None = None,
     context: int = 0,
+    skipped: Skipped | None = None,
     examples: int = 6,
 ) -> Image.Image:
     """The first `examples` augmented pairs of a training run, as the model gets them.
@@ -121,6 +128,7 @@ def training_grid(
         prefetch=1,
         weigh=weigh,
         context=context,
+        skipped=skipped,
     ) as batches:
         batch = next(batches)
     classes = source.classes

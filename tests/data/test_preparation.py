@@ -447,28 +447,6 @@ def test_the_data_dir_is_the_flag_then_the_config_then_the_environment(monkeypat
     assert data.resolve_data_dir(None, "").name == "tensorflow_datasets"
 
 
-def test_classes_go_through_json():
-    classes = data.Classes(("a", "b"), ((0, 1, 2), (3, 4, 5)), 7)
-    assert data.Classes.from_dict(json.loads(json.dumps(classes.to_dict()))) == classes
-    with pytest.raises(UserError, match="void id 1 with 2 classes"):
-        data.Classes(("a", "b"), ((0, 1, 2), (3, 4, 5)), 1)
-
-
-def test_voc_palette_is_vocs():
-    from jaxseg.data.source import voc_palette
-
-    # the first colours of VOC's own table, and its last class
-    assert voc_palette(21)[:6] == (
-        (0, 0, 0),
-        (128, 0, 0),
-        (0, 128, 0),
-        (128, 128, 0),
-        (0, 0, 128),
-        (128, 0, 128),
-    )
-    assert voc_palette(21)[20] == (0, 64, 128)
-
-
 @pytest.mark.skipif("JAXSEG_DEV_DATA" not in os.environ, reason="no development data")
 def test_real_camvid(tmp_path, make_dataset):
     from jaxseg.data import stats

@@ -1,0 +1,114 @@
+"""Batches of training: shuffled, repeated and augmented, the same from any start."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxseg.data import transforms
+from jaxseg.data.borders import Weigh
+from jaxseg.data.padding import mean_pixel
+from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch
+from jaxseg.data.pipeline.reading import Skipped, naming, next_readable, read_ahead
+from jaxseg.data.source import Source
+
+FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
+
+
+def train_batches(
+    source: Source,
+    *,
+    start: int,
+    batch_size: int,
+    seed: int,
+    augment: Any,
+    mean: Sequence[float | int],
+    workers: int,
+    prefetch: int,
+    weigh: Weigh | None = None,
+    context: int = 0,
+    skipped: Skipped | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> BatchIterator:
+    """Batches number `start`, `start + 1`, ... without end: the position in the data is one int.
+
+    Position p of the stream is element p % n of epoch p // n, each epoch a permutation of its own
+    by (seed, epoch); its augmentation depends on (seed, epoch, index) alone. So the stream is one
+    and the same for any number of workers or processes, and from any start.
+
+    Args:
+        source: the examples.
+        start: the first batch's number.
+        batch_size: examples in a batch over all processes; each process gets its contiguous part.
+        seed: not negative.
+        augment: a config's `augment` part (see `transforms`).
+        mean: RGB in 0..255, what padding is filled with.
+        workers: reading threads.
+        prefetch: batches read ahead.
+        weigh: gives a batch's `weight` from the augmented labels (see `borders`).
+        context: pixels on every side of a crop that the model gives no logits for.
+        skipped: gets what can't be read, which the next in the epoch's order stands in for; without
+            it an example that can't be read raises an UnreadableError.
+        process_index: this process, of `process_count`.
+        process_count: must divide `batch_size`.
+    """
+    transforms.check(augment)
+    check_counts(len(source), batch_size, workers, process_count)
+    local = batch_size // process_count
+    first = process_index * local
+    crop_size = (int(augment.crop_size[0]), int(augment.crop_size[1]))
+    pixel, void = mean_pixel(mean), source.classes.void
+    size = len(source)
+
+    # shuffle, then repeat: each epoch is complete. A few epochs can be in flight at once
+    @functools.lru_cache(maxsize=8)
+    def permutation(epoch: int) -> np.ndarray:
+        # 0 and 1 tell shuffling from augmentation: (seed, epoch) and (seed, epoch, 0) are one seed
+        return np.random.default_rng((seed, 0, epoch)).permutation(size)
+
+    def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
+        epoch, place = divmod(position, size)
+        order = permutation(epoch)
+        # the one at this place or, if it can't be read, the next in the epoch's order
+        candidates = (int(order[(place + further) % size]) for further in range(size))
+        index, example = next_readable(source, candidates, skipped)
+        names[slot] = example["name"]
+        drawn = transforms.draw(np.random.default_rng((seed, 1, epoch, index)), augment)
+        with naming(example["name"]):
+            batch.image[slot], batch.label[slot] = transforms.apply(
+                example["image"],
+                example["label"],
+                drawn,
+                crop_size=crop_size,
+                mean=pixel,
+                void=void,
+                context=context,
+            )
+            if weigh is not None and batch.weight is not None:
+                batch.weight[slot] = weigh(batch.label[slot])
+        return batch, names
+
+    def jobs() -> Iterator[Callable[[], FilledBatch]]:
+        for number in itertools.count(start):
+            batch, names = empty_batch(local, crop_size), [""] * local
+            if weigh is not None:
+                batch = batch._replace(weight=np.empty(batch.label.shape, np.float32))
+            begin = number * batch_size + first
+            for slot in range(local):
+                yield functools.partial(fill, batch, names, slot, begin + slot)
+
+    def batches() -> Generator[Batch]:
+        filled = read_ahead(jobs(), workers, ahead=max(prefetch, 1) * local)
+        with contextlib.closing(filled):
+            while True:
+                for _ in range(local):
+                    batch, names = next(filled)
+                yield batch._replace(names=tuple(names))
+
+    return BatchIterator(batches())
