@@ -23,6 +23,7 @@ from jaxseg.metrics import table
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
+from jaxseg.stopping import Stop
 from jaxseg.weights import initial
 from jaxseg.writers import MetricWriter, Progress, StepLog
 
@@ -33,7 +34,7 @@ class _StoppedError(Exception):
 
 def train_and_evaluate(
     config: ConfigDict, workdir: Path, *, allow_config_change: bool = False, profile: bool = False
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Train to `config.total_steps`, continuing from the last checkpoint in `workdir`.
 
     With `profile`, a trace of the steps of `config.profile` is written on the way.
@@ -41,25 +42,26 @@ def train_and_evaluate(
     All processes of a run call this; the first one writes.
 
     Returns:
-      The scores of the last evaluation; None if SIGTERM or Ctrl-C ended the run early, after a
-      checkpoint was saved.
+      The scores of the last evaluation.
 
     Raises:
       UserError: wrong config, data or folder, before any training.
       NonFiniteLossError: the loss stopped being a number; the last good checkpoint stays.
+      Stopped: a signal ended the run early, after a checkpoint was saved.
     """
-    with hosts.Stop() as stop:  # outermost: no signal cuts the writing of the last checkpoint short
-        try:
-            return _train(config, workdir, stop, allow_config_change, profile and hosts.is_first())
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
-                raise
-            hosts.leave(error)
+    with Stop() as stop:  # outermost: no signal cuts the writing of the last checkpoint short
+        with hosts.failing_together():
+            scores, where = _train(
+                config, workdir, stop, allow_config_change, profile and hosts.is_first()
+            )
+        if scores is None:
+            raise stop.stopped(f"stopped {where}; the same command continues from there")
+    return scores
 
 
 def _train(
-    config: ConfigDict, workdir: Path, stop: hosts.Stop, allow_config_change: bool, profile: bool
-) -> dict[str, Any] | None:
+    config: ConfigDict, workdir: Path, stop: Stop, allow_config_change: bool, profile: bool
+) -> tuple[dict[str, Any] | None, str]:
     # The data, the steps, and a folder that says what is run: whatever is wrong shows here.
     check_config(config)
     transforms.check(config.augment)
@@ -138,9 +140,11 @@ def _train(
     with contextlib.ExitStack() as closing:
         for thing in (trace, progress, writer, checkpoints, batches):
             closing.callback(thing.close)
+        closing.enter_context(hosts.failing_together())  # closing waits for the other processes
         log = StepLog(config.log_every, program.schedule, program.train_step, writer, progress)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
+            stop.poll()
             meta = {"step": step, "config": config.to_dict(), "classes": classes.to_dict()}
             if (_due(step, config.eval.every) or at_end) and not evaluated:
                 log.flush(batches.wait_seconds)
@@ -152,10 +156,10 @@ def _train(
                     break
                 _report(scores, step, workdir, writer, progress)
                 checkpoints.save(state, {**meta, "evaluated": True}, miou=scores["miou"])
-            elif step > start and (_due(step, config.checkpoint.every) or stop):
+            elif step > start and (_due(step, config.checkpoint.every) or stop.requested):
                 log.flush(batches.wait_seconds)
                 checkpoints.save(state, {**meta, "evaluated": False}, miou=None)
-            if at_end or stop:
+            if at_end or stop.requested:
                 finished = at_end
                 break
             trace.begin(step + 1, state)
@@ -177,21 +181,20 @@ def _train(
         print(f"{missed} training examples could not be read and were skipped, see above")
     if not (finished and scores):
         saved = f"saved in {workdir}" if step else "before the first"
-        print(f"stopped at step {step}, {saved}; the same command continues from there")
-        return None
+        return None, f"at step {step}, {saved}"
     state = program.parallel.whole(state)
     if first:
         _finish(config, program, state, val_source, scores, workdir)
-    return scores
+    return scores, ""
 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
 
 
-def _until(stop: hosts.Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+def _until(stop: Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
     for batch in batches:
-        if stop:
+        if stop.poll():
             raise _StoppedError
         yield batch
 

@@ -1,8 +1,6 @@
 """`jaxseg train`, `evaluate` and `predict`."""
 
-import contextlib
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +8,6 @@ from jaxseg.cli import flags
 from jaxseg.cli.data import split_of
 
 
-@contextlib.contextmanager
-def _stopped_before_training() -> Iterator[None]:
-    """SIGTERM ends the program as it does during training, which listens to it itself."""
-
-    def stop(number: int, frame: Any) -> None:
-        print("stopped; the same command continues")
-        raise SystemExit(0)
-
-    old = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
-@_stopped_before_training()
 def train(argv: Sequence[str]) -> None:
     """Train a model, evaluating when due, and continue by itself from the last checkpoint.
 
@@ -93,22 +75,29 @@ def evaluate(argv: Sequence[str]) -> None:
     workdir = Path(flags.required(values, "evaluate", "workdir"))
     config = _config(workdir, "evaluate", changes)
     flags.connect(values, "evaluate")
-    program, state, _ = _open_run(workdir, values["step"].value, config, on_all_devices=True)
     if values["data_dir"].value:
         config.dataset.data_dir = values["data_dir"].value
+    from jaxseg import hosts, signals
+
+    # connecting gave SIGTERM to JAX, which would have all processes save something first
+    with signals.end_command(), hosts.failing_together():
+        _evaluate(config, workdir, values["split"].value, values["step"].value, changes)
+
+
+def _evaluate(config: Any, workdir: Path, split: str, step: str, changes: Sequence[str]) -> None:
+    program, state, _ = _open_run(workdir, step, config, on_all_devices=True)
     from jaxseg import data, hosts
     from jaxseg.evaluators import miou
     from jaxseg.metrics import table
 
-    split = values["split"].value
     data.resolve(config.dataset)
     source = data.load(config.dataset, split_of(config, split))
     result = miou.evaluate(program, config, state, source)
-    step = int(state.step)
     if not hosts.is_first():
         return
-    path = miou.write_scores({**result, "changes": changes}, split, step, workdir)
-    print(f"{workdir}, step {step}, {split}: {result['examples']} images")
+    number = int(state.step)
+    path = miou.write_scores({**result, "changes": changes}, split, number, workdir)
+    print(f"{workdir}, step {number}, {split}: {result['examples']} images")
     print(table(result))
     print(f"written: {path}")
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,7 @@ def create(program: Program, config: ConfigDict, train_source: Source) -> TrainS
         return _fresh(program, config)
     imported = weights.load(config.init_from)
     state, report = with_weights(program, config, imported)
-    print(f"weights from {config.init_from}: {report}", flush=True)
+    _say(f"weights from {config.init_from}: {report}")
     if imported.folded:
         norms = {p.split("/", 1)[1].rpartition("/")[0] for p in imported.variables}
         state = measure_norms(program, config, state, train_source, norms)
@@ -64,8 +65,12 @@ def with_weights(
 
 
 def _fresh(program: Program, config: ConfigDict) -> TrainState:
-    print(f"initialising {config.model.name} ...", flush=True)
+    _say(f"initialising {config.model.name} ...")
     return program.init_state()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def measure_norms(
@@ -77,7 +82,7 @@ def measure_norms(
 ) -> TrainState:
     """Give folded batch norms the statistics of some of the batches that training begins with."""
     images = _CALIBRATION_BATCHES * _CALIBRATION_SIZE
-    print(f"batch norms are folded into the weights: measuring {images} images ...", flush=True)
+    _say(f"batch norms are folded into the weights: measuring {images} images ...")
     model = program.model.clone(statistics=GLOBAL)
     return _replace(
         state, unfold(model, state.eval_variables, _images(config, train_source), norms)
