@@ -45,15 +45,16 @@ class Checkpoints:
             # keeps all: what is deleted, and when, `_prune` decides
             options=ocp.CheckpointManagerOptions(cleanup_tmp_directories=True),
         )
-        # In memory too: all processes must delete alike, and one may not see another's file yet.
+        # In memory too: all processes must decide alike, and one may not see another's file yet.
         self._miou = {step: miou_of(directory / str(step)) for step in steps(directory)}
+        self._evaluated = {s for s in self._miou if (directory / str(s) / SCORES).exists()}
         self._unsealed: int | None = None
 
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
     def is_evaluated(self, step: int) -> bool:
-        return (self.directory / str(step) / SCORES).exists()
+        return step in self._evaluated
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
         """Begin to save, unless this step is there already.
@@ -84,6 +85,7 @@ class Checkpoints:
                 path = self.directory / str(step) / SCORES
                 files.write_text(path, json.dumps({"miou": miou}) + "\n")
         self._miou[step] = miou
+        self._evaluated.add(step)
         self._prune()
 
     def seal(self) -> None:

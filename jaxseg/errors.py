@@ -1,6 +1,9 @@
-"""The exceptions that mean "this is wrong, and here is how to mend it"."""
+"""The exceptions that end a command, and the one line that each of them gets."""
 
 import difflib
+import re
+import signal
+import sys
 from collections.abc import Iterable
 
 
@@ -17,6 +20,53 @@ class NonFiniteLossError(UserError):
     """Training diverged: nothing was wrong with the command, so the exit code is 1."""
 
     exit_code = 1
+
+
+class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` may catch it
+    """A signal asked to stop. `text` is for a person; empty where another process says it."""
+
+    def __init__(self, number: signal.Signals, text: str | None = None):
+        if text is None:
+            text = f"stopped by {number.name}; the same command continues or starts again"
+        super().__init__(text)
+        self.exit_code = 128 + number  # as shells have it: 130 for SIGINT, 143 for SIGTERM
+
+
+_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|[Oo]ut of memory")
+
+
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """The exit code and the line that `error` ends a command with; None: it needs its traceback."""
+    match error:
+        case Stopped():
+            return error.exit_code, str(error)
+        case KeyboardInterrupt():
+            return 128 + signal.SIGINT, "interrupted"
+        case UserError():
+            return error.exit_code, str(error)
+        case OSError():  # a full disk, a folder without permission: it names itself
+            reason = error.strerror or first_line(error)
+            name = f": {error.filename}" if error.filename is not None else ""
+            return 2, f"{reason}{name}"
+        case RuntimeError() if _OUT_OF_MEMORY.search(str(error)):  # JAX's own, which is one of them
+            return 1, (
+                f"the device is out of memory ({first_line(error)}): lower "
+                "config.batch_size or augment.crop_size, raise config.grad_accum_steps, or set "
+                "config.remat=True"
+            )
+    return None
+
+
+def print_end(code: int, line: str) -> None:
+    """The last line of a command that ends with `code`."""
+    what = "error: " if code < 128 else ""  # else a signal, which is none
+    print(f"jaxseg: {what}{line}", file=sys.stderr, flush=True)
+
+
+def first_line(error: BaseException) -> str:
+    """One line about an error of a library, never an empty one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -1,56 +1,125 @@
 """Processes: several make one run, on one machine or on many, each with its devices and its data.
 
 Each reads its own part of every batch; the first writes what is for people; all save the state.
-They agree on when to stop, and if one dies the others end. With one process all of this is nothing.
+Where one fails or dies, the others end. With one process, all of this does nothing.
 """
 
+import atexit
+import contextlib
 import os
-import signal
+import re
 import sys
-from typing import Any, NoReturn
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
 
 import jax
 import numpy as np
+from jax._src import distributed  # the coordination service's client has no public name
 from jax.experimental import multihost_utils
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, explain, first_line, print_end
 
 # Seconds of silence after which a process is taken for dead, and all others end.
 HEARTBEAT_TIMEOUT = 30
-CONNECT_TIMEOUT = 300
+CONNECT_TIMEOUT = 300  # seconds
+_REMIND_EVERY = 30  # seconds
+_FAILURE = "jaxseg/failure"  # key of the coordination service: what the first failed process says
+
+# How XLA, Gloo, NCCL and the coordination service put it that another process is gone: a status,
+# and words of theirs or of the system.
+_LOST = re.compile(
+    r"UNAVAILABLE: |DEADLINE_EXCEEDED: |[A-Z_]+: .*(Gloo|[Cc]onnection (reset|closed|refused)|"
+    r"[Ss]ocket closed|Broken pipe|coordination service|heartbeat|peer task|remote process|"
+    r"ncclRemoteError)",
+    re.DOTALL,
+)
 
 
 def connect(
-    coordinator: str | None = None, processes: int | None = None, index: int | None = None
+    coordinator: str | None = None,
+    processes: int | None = None,
+    index: int | None = None,
+    *,
+    timeout: float = CONNECT_TIMEOUT,
 ) -> None:
     """Join the run's other processes; call it before anything touches a device.
+
+    SIGTERM is JAX's from here on, which tells the others.
 
     Args:
       coordinator: HOST:PORT of the first process; None if Slurm, Open MPI or Kubernetes tells.
       processes: how many there are, or None likewise.
       index: which of them this is, the first 0, or None likewise.
+      timeout: seconds to wait for the others.
 
     Raises:
-      UserError: nobody tells, or the others did not come.
+      UserError: nobody tells who the others are, or they can't be reached.
     """
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            processes,
-            index,
-            initialization_timeout=CONNECT_TIMEOUT,
-            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
-            shutdown_timeout_seconds=2 * HEARTBEAT_TIMEOUT,
-        )
-    except (ValueError, RuntimeError) as error:  # JAX's own errors among them
-        reason = str(error).strip().splitlines()[0][:200]
+    failed: list[Exception] = []
+
+    def join() -> None:
+        try:
+            jax.distributed.initialize(
+                coordinator,
+                processes,
+                index,
+                # JAX aborts the process at its own timeout, with a stack trace: ours comes first
+                initialization_timeout=int(timeout) + 60,
+                heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+                shutdown_timeout_seconds=2 * HEARTBEAT_TIMEOUT,
+            )
+        except Exception as error:
+            failed.append(error)
+
+    # In a thread, because a call into JAX would keep signals from the main thread.
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    _wait_for(thread, f" at {coordinator}" if coordinator else "", timeout)
+    if failed and coordinator is None:
         raise UserError(
-            f"the processes did not find each other ({reason}): under Slurm, Open MPI or "
-            "Kubernetes --distributed finds them; else give every process "
-            "--coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
-        ) from None
-    if not is_first():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # libraries' words too
+            f"--distributed found no Slurm, Open MPI or Kubernetes ({first_line(failed[0])}): give "
+            "every process --coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
+        )
+    if failed:
+        raise UserError(
+            f"the processes did not find each other ({first_line(failed[0])}): expected of every "
+            "process --coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
+        )
+    _listen_for_failures()
+    if distributed.global_state.process_id != 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of libraries too
+
+
+def _wait_for(thread: threading.Thread, where: str, timeout: float) -> None:
+    """Wait for `thread`, which joins the other processes; say so, and heed signals meanwhile."""
+    start = time.monotonic()
+    remind_at = 1.0  # seconds: not at all where the others are there already
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+            waited = time.monotonic() - start
+            if waited > timeout:
+                raise UserError(
+                    f"no run of several processes{where} after {timeout:.0f} s: start all of them, "
+                    "with the same --coordinator_address and --num_processes and each --process_id "
+                    "once"
+                )
+            if waited > remind_at:
+                print(
+                    f"jaxseg: waiting for the other processes{where}: {waited:.0f} s of at most "
+                    f"{timeout:.0f}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                remind_at += _REMIND_EVERY
+    except BaseException as error:
+        if (explained := explain(error)) is None:
+            raise
+        print_end(*explained)
+        os._exit(explained[0])  # the thread can't be ended otherwise
 
 
 def is_first() -> bool:
@@ -76,49 +145,71 @@ def add_up(number: int) -> int:
     return int(multihost_utils.process_allgather(np.int32(number)).sum())
 
 
-def leave(error: Exception) -> NoReturn:
-    """End this process where another is gone: what would wait for it is not waited for."""
-    reason = str(error).strip().splitlines()[0][:200]
-    print(
-        f"jaxseg: error: process {jax.process_index()} lost another one ({reason}): start all of "
-        "them again, the same command continues from the last checkpoint",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(1)
+@contextlib.contextmanager
+def failing_together() -> Iterator[None]:
+    """In a run of several processes, an error in here ends all of them at once.
 
-
-class Stop:
-    """True once SIGTERM or Ctrl-C came to any process; the second Ctrl-C ends this one at once.
-
-    All processes must ask equally often: they agree on the question from which the answer is yes.
-    A `with` block in the main thread listens to the signals.
+    The process that fails says why, or with what traceback, and each of the others in one line
+    which process failed. None waits for anything: enter this last of all contexts that wait for
+    other processes when they close. It may be entered again inside of itself.
     """
+    try:
+        yield
+    except BaseException as error:
+        if not jax.distributed.is_initialized():
+            raise
+        _fail(error)
 
-    def __init__(self) -> None:
-        self._asked = False
-        self._questions = 0
-        self._old: dict[signal.Signals, Any] = {}
 
-    def __bool__(self) -> bool:
-        if jax.process_count() > 1 and not self._asked:
-            self._questions += 1
-            self._asked = multihost_utils.reached_preemption_sync_point(self._questions)
-        return self._asked
+def _fail(error: BaseException) -> NoReturn:
+    name = f"process {distributed.global_state.process_id}"
+    if isinstance(error, RuntimeError | ValueError) and _LOST.match(str(error)):
+        line = (
+            f"{name} lost another one ({first_line(error)}): start all of them again, the same "
+            "command continues from the last checkpoint"
+        )
+        _end(1, line)
+    if explained := explain(error):
+        code, reason = explained
+        _end(code, f"{name} failed: {reason}" if code < 128 else f"{name}: {reason}")
+    traceback.print_exception(error)
+    _end(1, f"{name} failed: {type(error).__name__}: {first_line(error)}")
 
-    def __enter__(self) -> "Stop":
-        # With several processes JAX listens to SIGTERM and tells the others.
-        numbers = [signal.SIGINT] + [signal.SIGTERM] * (jax.process_count() == 1)
-        self._old = {number: signal.signal(number, self._heard) for number in numbers}
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+def _end(code: int, line: str) -> NoReturn:
+    """Say `line`, here and by the other processes, and end without waiting for what they do."""
+    if not _ending.acquire(blocking=False):  # another thread is at it
+        threading.Event().wait()
+    print_end(code, line)
+    state = distributed.global_state
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process failed before
+        state.client.key_value_set(_FAILURE, f"{code} {line}")
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # some are gone already
+        state.client.wait_at_barrier(_FAILURE, 5000)  # milliseconds, for all to read it
+    if state.process_id == 0:
+        time.sleep(0.5)  # JAX aborts the others, with a stack trace, once the first one is gone
+    sys.stdout.flush()
+    os._exit(code)
 
-    def _heard(self, number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if jax.process_count() > 1:
-            signal.raise_signal(signal.SIGTERM)
-        else:
-            self._asked = True
+
+_ending = threading.Lock()  # taken once, by the thread that ends this process
+
+
+def _listen_for_failures() -> None:
+    """End this process with one line once another one has failed."""
+    client = distributed.global_state.client
+    finished = threading.Event()
+
+    def listen() -> None:
+        while not finished.wait(0.5):
+            with contextlib.suppress(jax.errors.JaxRuntimeError):  # there is no such key
+                code, line = client.key_value_try_get(_FAILURE).split(" ", 1)
+                _end(int(code), line)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+
+    @atexit.register  # runs before JAX, which registered earlier, closes the client
+    def stop() -> None:
+        finished.set()
+        thread.join()

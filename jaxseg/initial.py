@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +39,7 @@ def create(program: Program, config: Config, train_source: Source) -> TrainState
         return _fresh(program, config)
     imported = pretrained.load(config.init_from)
     state, report = with_weights(program, config, imported)
-    print(f"weights from {config.init_from}: {report}", flush=True)
+    _say(f"weights from {config.init_from}: {report}")
     if imported.folded:
         norms = {p.split("/", 1)[1].rpartition("/")[0] for p in imported.variables}
         state = measure_norms(program, config, state, train_source, norms)
@@ -68,8 +69,12 @@ def _settings(config: Config) -> requirements.Settings:
 
 
 def _fresh(program: Program, config: Config) -> TrainState:
-    print(f"initialising {config.model.name} ...", flush=True)
+    _say(f"initialising {config.model.name} ...")
     return program.init_state()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def measure_norms(
@@ -81,7 +86,7 @@ def measure_norms(
 ) -> TrainState:
     """Give folded batch norms the statistics of the first batches that training will see."""
     images = _CALIBRATION_BATCHES * _CALIBRATION_SIZE
-    print(f"batch norms are folded into the weights: measuring {images} images ...", flush=True)
+    _say(f"batch norms are folded into the weights: measuring {images} images ...")
     model = program.model.clone(statistics=GLOBAL)
     return _replace(
         state, unfold(model, state.eval_variables, _images(config, train_source), norms)

@@ -24,6 +24,7 @@ from jaxseg.metrics import percent, table
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
+from jaxseg.stopping import Stop
 from jaxseg.writers import MetricWriter, Progress, StepLog
 
 
@@ -38,7 +39,7 @@ def train_and_evaluate(
     allow_config_change: bool = False,
     allow_other_classes: bool = False,
     profile: bool = False,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Train to `config.total_steps`, continuing from the last checkpoint in `workdir`.
 
     All processes of a run call this; the first one writes.
@@ -51,39 +52,41 @@ def train_and_evaluate(
       profile: write a trace of the steps of `config.profile` on the way.
 
     Returns:
-      The scores of the last evaluation; None if a signal ended the run early, after a checkpoint
-      was saved.
+      The scores of the last evaluation.
 
     Raises:
       UserError: wrong config, data or folder, before any training.
       NonFiniteLossError: the loss stopped being a number; the last good checkpoint stays.
+      Stopped: a signal ended the run early, after a checkpoint was saved.
     """
-    with hosts.Stop() as stop:  # outermost: no signal cuts the writing of the last checkpoint short
-        try:
-            with locked(workdir) if hosts.is_first() else contextlib.nullcontext():
-                return _train(
-                    config,
-                    workdir,
-                    stop,
-                    allow_config_change=allow_config_change,
-                    allow_other_classes=allow_other_classes,
-                    profile=profile and hosts.is_first(),
-                )
-        except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
-                raise
-            hosts.leave(error)
+    with Stop() as stop:  # outermost: no signal cuts the writing of the last checkpoint short
+        with (
+            hosts.failing_together(),
+            locked(workdir) if hosts.is_first() else contextlib.nullcontext(),
+        ):
+            scores, where = _train(
+                config,
+                workdir,
+                stop,
+                allow_config_change=allow_config_change,
+                allow_other_classes=allow_other_classes,
+                profile=profile and hosts.is_first(),
+            )
+        if scores is None:
+            raise stop.stopped(f"stopped {where}; the same command continues from there")
+    return scores
 
 
 def _train(
     values: ConfigDict,
     workdir: Path,
-    stop: hosts.Stop,
+    stop: Stop,
     *,
     allow_config_change: bool,
     allow_other_classes: bool,
     profile: bool,
-) -> dict[str, Any] | None:
+) -> tuple[dict[str, Any] | None, str]:
+    """The last scores; or None, and where training was stopped."""
     # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
     config = check_config(values)
     transforms.check(config.augment)
@@ -137,21 +140,24 @@ def _train(
     # batch. The numbers of a step are read while the next one runs, so that the device never waits.
     meta = {"config": to_dict(config), "classes": classes.to_dict()}
     scores: dict[str, Any] | None = None
-    with record, contextlib.ExitStack() as closing:
+    with contextlib.ExitStack() as closing:
         for resource in (trace, progress, writer, checkpoints, batches):
             closing.callback(resource.close)
+        closing.enter_context(hosts.failing_together())  # closing waits for the other processes
+        closing.enter_context(record)
         log = StepLog(config.log_every, program.schedule, program.train_step, writer, progress)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
             evaluate_now = (at_end or _due(step, config.eval.every)) and not (
                 checkpoints.is_evaluated(step)
             )
-            stopping = bool(stop)
-            if evaluate_now or (step > start and (stopping or _due(step, config.checkpoint.every))):
+            stop.poll()
+            save_now = step > start and (stop.requested or _due(step, config.checkpoint.every))
+            if evaluate_now or save_now:
                 log.flush(batches.wait_seconds)
                 checkpoints.save(state, {**meta, "step": step})
                 record.update(step)
-            if evaluate_now and not stopping:
+            if evaluate_now and not stop.requested:
                 try:
                     with progress.pause():
                         scores = evaluation.evaluate(
@@ -163,11 +169,10 @@ def _train(
                             watch=functools.partial(_until_stopped, stop),
                         )
                 except _StoppedError:
-                    stopping = True
-                else:
-                    _report(scores, step, workdir, writer, progress)
-                    checkpoints.record(step, scores["miou"])
-            if at_end or stopping:
+                    break
+                _report(scores, step, workdir, writer, progress)
+                checkpoints.record(step, scores["miou"])
+            if at_end or stop.requested:
                 break
             trace.begin(step + 1, state)
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
@@ -184,15 +189,14 @@ def _train(
     if missed := hosts.add_up(len(skipped)):
         print(f"{missed} training examples could not be read and were skipped, see above")
     if not finished:
-        where = f"saved in {workdir}" if step else "before the first"
-        print(f"stopped at step {step}, {where}; the same command continues from there")
-        return None
+        saved = f"saved in {workdir}" if step else "before the first"
+        return None, f"at step {step}, {saved}"
     if scores is None:  # a finished run says its scores again
         scores = evaluation.read_scores(workdir, "val", step)
     state = program.parallel.whole(state)
     if first:
         _finish(config, program, state, val_source, scores, workdir)
-    return scores
+    return scores, ""
 
 
 def _sources(config: Config) -> tuple[Source, Source]:
@@ -240,9 +244,9 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
 
 
-def _until_stopped(stop: hosts.Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+def _until_stopped(stop: Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
     for batch in batches:
-        if stop:
+        if stop.poll():
             raise _StoppedError
         yield batch
 

@@ -64,10 +64,11 @@ def test_class_predicted_but_never_true_counts_as_zero():
     assert result["mean_accuracy"] == 0.8  # recall of y is not defined
 
 
-def test_empty_split_is_zero_not_nan():
+def test_without_a_valid_pixel_every_number_is_undefined():
     result = scores(np.zeros((2, 2)), ("x", "y"))
-    assert result["miou"] == 0.0
-    assert result["pixel_accuracy"] == 0.0
+    for key in ("miou", "pixel_accuracy", "mean_accuracy", "mean_dice", "frequency_weighted_iou"):
+        assert result[key] is None
+    assert "mean        -           -       -" in table(result)
 
 
 def test_many_pixels_do_not_overflow():

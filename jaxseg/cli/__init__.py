@@ -4,8 +4,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from jaxseg import signals
 from jaxseg.cli import allocator, bench, data, evaluate, models, predict, train, weights
-from jaxseg.errors import UserError, suggest
+from jaxseg.errors import UserError, explain, print_end, suggest
 
 HELP = """\
 jaxseg: train, evaluate and look at segmentation networks in JAX
@@ -37,35 +38,40 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 2 for wrong input, 1 for a run that failed."""
+    """Run one command; returns the exit code.
+
+    0: done. 1: the run failed. 2: wrong input. 128 + N: stopped by signal N, as 130 by Ctrl-C.
+    """
     is_program = argv is None
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("--help", "-h", "help"):
         print(HELP, end="")
         return 0
-    name, rest = argv[0], argv[1:]
     try:
-        if name not in COMMANDS:
-            raise UserError(f"no command {name!r}; {suggest(name, COMMANDS)}")
-        if {"--help", "-help", "-h"} & set(rest):
-            print(_help(COMMANDS[name]), end="")
-            return 0
-        if is_program:
-            allocator.use(name)
-        COMMANDS[name](rest)
-    except UserError as error:
-        print(f"jaxseg: error: {error}", file=sys.stderr)
-        return error.exit_code
+        with signals.end_command():
+            _run(argv[0], argv[1:], is_program)
     except BrokenPipeError:  # whoever read the output has seen enough, as in `jaxseg ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a folder without permission: it names itself
-        print(f"jaxseg: error: {error.strerror}: {error.filename}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("jaxseg: interrupted", file=sys.stderr)
-        return 130
+    except BaseException as error:
+        if (explained := explain(error)) is None:
+            raise
+        code, line = explained
+        if line:
+            print_end(code, line)
+        return code
     return 0
+
+
+def _run(name: str, argv: Sequence[str], is_program: bool) -> None:
+    if name not in COMMANDS:
+        raise UserError(f"no command {name!r}; {suggest(name, COMMANDS)}")
+    if {"--help", "-help", "-h"} & set(argv):
+        print(_help(COMMANDS[name]), end="")
+        return
+    if is_program:
+        allocator.use(name)
+    COMMANDS[name](argv)
 
 
 def _help(command: Callable) -> str:

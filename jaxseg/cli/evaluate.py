@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxseg.cli import flags
 from jaxseg.cli.data import split_of
@@ -33,6 +34,14 @@ def evaluate(argv: Sequence[str]) -> None:
     workdir = Path(flags.required(values, "evaluate", "workdir"))
     flags.set_up()
     flags.connect(values, "evaluate")
+    from jaxseg import hosts, signals
+
+    # connecting gave SIGTERM to JAX, which would have all processes save something first
+    with signals.end_command(), hosts.failing_together():
+        _evaluate(values, workdir, changes)
+
+
+def _evaluate(values: Any, workdir: Path, changes: Sequence[str]) -> None:
     from jaxseg import data, evaluation, hosts, runs
     from jaxseg.metrics import table
 

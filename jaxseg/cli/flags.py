@@ -1,6 +1,7 @@
 """Flags of a command: defined, parsed into values, and asked for."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -58,9 +59,25 @@ def connect(values: Any, command: str) -> None:
                 f"{command} got some of --{', --'.join(PROCESSES)} but no --{missing[0]}: give all "
                 "three, or --distributed where Slurm, Open MPI or Kubernetes starts the processes"
             )
+    if not missing:
+        _check_processes(*given)
     from jaxseg import hosts
 
     hosts.connect(*given)
+
+
+def _check_processes(coordinator: str, count: int, index: int) -> None:
+    if not re.fullmatch(r".+:\d+", coordinator):
+        raise UserError(
+            f"--coordinator_address={coordinator}, expected HOST:PORT of the first process, such "
+            "as 10.0.0.1:1234"
+        )
+    if index >= count:
+        raise UserError(
+            f"--process_id={index} of --num_processes={count}, expected one of 0 to {count - 1}"
+            if count
+            else "--num_processes=0, expected at least 1"
+        )
 
 
 def parse(values: Any, command: str, argv: Sequence[str]) -> list[str]:

@@ -1,30 +1,11 @@
 """`jaxseg train`."""
 
-import contextlib
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxseg.cli import flags
 
 
-@contextlib.contextmanager
-def _stopped_before_training() -> Iterator[None]:
-    """SIGTERM ends the program as it does during training, which listens to it itself."""
-
-    def stop(number: int, frame: Any) -> None:
-        print("stopped; the same command continues")
-        raise SystemExit(0)
-
-    old = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
-@_stopped_before_training()
 def train(argv: Sequence[str]) -> None:
     """Train a model, evaluating when due, and continue by itself from the last checkpoint.
 
