@@ -156,11 +156,11 @@ class Record:
         self._start = {
             "started": _now(),
             "from_step": step,
-            "command": shlex.join(sys.argv),
+            "command": shlex.join([_program_name(), *sys.argv[1:]]),
             "git": _git(),
             "versions": _versions(),
-            "devices": [f"{jax.device_count()} {jax.devices()[0].device_kind}"],
-            "hosts": f"{jax.process_count()} processes, the first on {socket.gethostname()}",
+            "devices": {"count": jax.device_count(), "kind": jax.devices()[0].device_kind},
+            "hosts": {"processes": jax.process_count(), "first": socket.gethostname()},
         }
         self._values["starts"].append(self._start)
         self._status, self._reason = "stopped", ""
@@ -198,6 +198,11 @@ class Record:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _program_name() -> str:
+    path = Path(sys.argv[0])
+    return "jaxseg" if path.stem == "jaxseg" or path.parent.name == "cli" else str(path)
 
 
 def _versions() -> dict[str, str]:

@@ -64,9 +64,10 @@ def assert_same_run(workdir, undisturbed):
 def test_a_run_leaves_what_it_promises(undisturbed):
     workdir, said = undisturbed
     assert {p.name for p in workdir.iterdir()} == {
-        "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "eval", "predictions",
+        "config.json", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "eval",
+        "predictions",
     }  # fmt: skip
-    scores = json.loads((workdir / "eval/val.json").read_text())
+    scores = json.loads((workdir / "eval/val/30.json").read_text())
     for key in ("miou", "iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou",
                 "dice", "confusion", "examples", "step"):  # fmt: skip
         assert key in scores

@@ -68,8 +68,8 @@ def check(augment: Any) -> None:
     if len(augment.scale) != 2 or not 0 < augment.scale[0] <= augment.scale[1]:
         raise UserError(f"augment.scale {augment.scale}: expected (low, high), 0 < low <= high")
     for name in ("brightness", "contrast", "saturation"):
-        if not 0 <= augment[name] <= 1:
-            raise UserError(f"augment.{name} {augment[name]}: expected 0 (off) to 1")
+        if not 0 <= getattr(augment, name) <= 1:
+            raise UserError(f"augment.{name} {getattr(augment, name)}: expected 0 (off) to 1")
     if augment.elastic < 0:
         raise UserError(f"augment.elastic {augment.elastic}: expected 0 (off) or more pixels")
     if augment.elastic_grid < 2:
