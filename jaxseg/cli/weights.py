@@ -66,7 +66,7 @@ def _convert(argv: Sequence[str]) -> None:
     from jaxseg.program import build_program
 
     if checkpoint.steps(workdir / "checkpoints"):
-        raise UserError(f"--workdir {workdir} already holds a run: choose another folder")
+        raise UserError(f"--workdir {workdir} holds a run already: choose another folder")
     check_config(config)
     classes = _classes(config)
     program = build_program(config, classes, announce=print)
