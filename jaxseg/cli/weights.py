@@ -68,7 +68,7 @@ def _convert(argv: Sequence[str]) -> None:
     from jaxseg.program import build_program
 
     if checkpoint.steps(workdir / "checkpoints"):
-        raise UserError(f"--workdir {workdir} already holds a run: choose another folder")
+        raise UserError(f"--workdir {workdir} holds a run already: choose another folder")
     classes = _classes(config)
     config = check_config(config)
     program = build_program(config, classes, announce=print)
