@@ -4,8 +4,8 @@ On virtual CPU devices: a machine without a GPU can ask. The aim: gradients cros
 all-reduces, as many bytes as there are parameters, and nothing is gathered. XLA puts all-reduces
 together, of any size on a CPU, up to 30 MB on a GPU (`--xla_gpu_all_reduce_combine_threshold_bytes`
 moves that), unless one waits for the other: a large network keeps several, which on a GPU run while
-the rest of the backward pass does. Batch norm's cannot be put together, one a layer forward and one
-backward: each waits for the layer before it.
+the rest of the backward pass does. Batch norm's cannot be put together, two a layer forward (mean,
+then variance) and one backward: each waits for the one before it.
 """
 
 import concurrent.futures

@@ -72,10 +72,10 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             mean, var = jnp.asarray(running_mean.value), jnp.asarray(running_var.value)
             return _scale(x, mean, var, scale, bias, self.epsilon).astype(self.dtype)
-        over, parts = self.statistics, self.statistics.parts
+        statistics, parts = self.statistics, self.statistics.parts
 
         def normalize(x: Array) -> tuple[Array, Array, Array]:
-            return _normalize(x, scale, bias, self.epsilon, over.sum_axis)
+            return _normalize(x, scale, bias, self.epsilon, statistics.sum_axis)
 
         if parts > 1:
             y, mean, var = jax.vmap(normalize)(x.reshape(parts, -1, *x.shape[1:]))
@@ -83,13 +83,13 @@ class BatchNorm(nn.Module):
         else:
             y, mean, var = normalize(x)
         if not self.is_initializing():
-            count = _count(x, over.sum_axis) // parts
+            count = _count(x, statistics.sum_axis) // parts
             unbiased = var * (count / max(count - 1, 1))
-            if over.policy == "per_device" and over.axis_name:
-                mean, unbiased = jax.lax.pmean((mean, unbiased), over.axis_name)
-            keep, take = self.momentum, 1 - self.momentum
-            running_mean.value = keep * running_mean.value + take * jax.lax.stop_gradient(mean)
-            running_var.value = keep * running_var.value + take * jax.lax.stop_gradient(unbiased)
+            if statistics.policy == "per_device" and statistics.axis_name:
+                mean, unbiased = jax.lax.pmean((mean, unbiased), statistics.axis_name)
+            old, new = self.momentum, 1 - self.momentum
+            running_mean.value = old * running_mean.value + new * jax.lax.stop_gradient(mean)
+            running_var.value = old * running_var.value + new * jax.lax.stop_gradient(unbiased)
         return y.astype(self.dtype)
 
 
@@ -98,15 +98,18 @@ def _by_batch(
 ) -> tuple[Array, Array, Array]:
     """Normalized by the batch's statistics, which follow: mean and biased variance, in float32.
 
+    The variance takes a second pass over the map and a second sum over devices: E[x^2] - E[x]^2 is
+    nothing but rounding where the mean is 1000 times the standard deviation. On a CPU this costs no
+    time (DeepLabv3+ on MobileNetV2, a training step at 2x257x257: 0.99 to 1.00 of the time). One
+    pass over values shifted by the mean of one row would take two sums over devices as well.
+
     The gradient is written out: derived step by step, it reads the map more often and keeps copies
     of it, which made the training step of MobileNetV2 a quarter slower on a CPU. No gradient flows
     through the statistics that are returned, and there is no forward-mode derivative.
     """
     x32 = x.astype(jnp.float32)
-    mean, square = x32.mean(axis=(0, 1, 2)), jnp.square(x32).mean(axis=(0, 1, 2))
-    if axis_name:  # every device has an equal share of the batch
-        mean, square = jax.lax.pmean((mean, square), axis_name)
-    var = jnp.maximum(square - jnp.square(mean), 0.0)
+    mean = _mean(x32, axis_name)
+    var = _mean(jnp.square(x32 - mean[None, None, None]), axis_name)
     return _scale(x, mean, var, scale, bias, epsilon), mean, var
 
 
@@ -123,20 +126,29 @@ def _backward(
     """Of `x`: `g` less what moves the batch's mean and variance (Ioffe, Szegedy, section 3)."""
     x, scale, mean, var = saved
     g, centred = gradients[0], x.astype(jnp.float32) - mean[None, None, None]
-    over_deviation = jax.lax.rsqrt(var + epsilon)
-    of_bias = g.sum(axis=(0, 1, 2))
-    of_scale = (g * centred).sum(axis=(0, 1, 2)) * over_deviation
-    # the parameters' gradients are each device's own, to be added up with all others
-    shares = jax.lax.psum((of_bias, of_scale), axis_name) if axis_name else (of_bias, of_scale)
-    of_mean, of_deviation = (share / _count(x, axis_name) for share in shares)
-    slope, factor = of_deviation * over_deviation, scale * over_deviation
-    of_x = g - of_mean[None, None, None] - centred * slope[None, None, None]
-    of_x *= factor[None, None, None]
-    return of_x.astype(x.dtype), of_scale, of_bias
+    inverse = jax.lax.rsqrt(var + epsilon)  # of the standard deviation
+    scale_gradient = (g * centred).sum(axis=(0, 1, 2)) * inverse
+    bias_gradient = g.sum(axis=(0, 1, 2))
+    sums = (scale_gradient, bias_gradient)
+    if (
+        axis_name
+    ):  # the parameters' gradients stay each device's own, to be added up with all others
+        sums = jax.lax.psum(sums, axis_name)
+    slope, shift = (total / _count(x, axis_name) for total in sums)
+    slope, factor = slope * inverse, scale * inverse
+    x_gradient = g - shift[None, None, None] - centred * slope[None, None, None]
+    x_gradient *= factor[None, None, None]
+    return x_gradient.astype(x.dtype), scale_gradient, bias_gradient
 
 
 _normalize = jax.custom_vjp(_by_batch, nondiff_argnums=(3, 4))
 _normalize.defvjp(_forward, _backward)
+
+
+def _mean(x: Array, axis_name: str | None) -> Array:
+    """Of each channel, over all devices: each has an equal share of the batch."""
+    mean = x.mean(axis=(0, 1, 2))
+    return jax.lax.pmean(mean, axis_name) if axis_name else mean
 
 
 def _scale(x: Array, mean: Array, var: Array, scale: Array, bias: Array, epsilon: float) -> Array:
