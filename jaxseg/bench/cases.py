@@ -32,7 +32,7 @@ class Case:
         return f"{self.operation}, {self.where}, {size}"
 
     def on(self, backend: str) -> "Case":
-        """With a batch: 16 images on a GPU; on a CPU 2, and at most 728 channels, as Xception has."""
+        """With a batch: 16 images on a GPU; on a CPU 2, and at most Xception's 728 channels."""
         if backend != "cpu":
             return dataclasses.replace(self, x=(16, *self.x))
         most = 728

@@ -18,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxseg.bench import record
+from jaxseg.bench import record, train_config
 from jaxseg.bench.console import table
 from jaxseg.cli import flags
 from jaxseg.errors import UserError
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+MODEL = "unet,width=16,depth=3"  # the quickstart's
 PARALLEL = ("jit", "pmap")  # values of config.parallel
 HEADINGS = (
     "parallel", "devices", "parameters, KB",
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     command = "bench collectives"
     given = argv = list(argv)
     if not any(re.match(r"--?config(=|$)", word) for word in argv):
-        argv = ["--config=configs/quickstart.py", *argv]
+        argv = [f"--config={train_config.__file__}:{MODEL}", *argv]
     config = flags.parse_config(values, command, argv)
     counts = _device_counts(command, values["devices"].value)
     flags.quiet()
@@ -144,8 +145,8 @@ def _measure_on(
 def measure(config: dict[str, Any], parallel: str) -> tuple[list[Collective], set[str], int]:
     """Compile the training step for all devices and one image each; nothing is computed.
 
-    With gradient accumulation it is one image in each micro-batch; a collective inside the loop over
-    micro-batches counts once.
+    With gradient accumulation it is one image in each micro-batch; a collective inside the loop
+    over micro-batches counts once.
 
     Returns:
       its collectives; the paths of its batch norms; the bytes of its parameters.

@@ -27,7 +27,8 @@ def bench(argv: Sequence[str]) -> None:
       ops            each operation in each of its lowerings, forward and with gradients
       steps          steps of training and prediction, and peak memory: on a CPU of the whole
                      process, for training that of `jaxseg train` itself; on a GPU of the device
-      collectives    what devices exchange in a training step, on virtual CPU devices
+      collectives    what devices exchange in a training step, on virtual CPU devices; of the
+                     quickstart's U-Net, or of a config
       data           the input pipeline, images per second
       --pytorch A,B  the modes of PyTorch to compare with: contiguous, channels_last,
                      torch.compile; on a GPU eager, torch.compile, max-autotune
