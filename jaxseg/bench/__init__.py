@@ -1,1 +1,1 @@
-"""Ours against PyTorch: operation by operation, step by step, and the input pipeline."""
+"""jaxseg against PyTorch: operation by operation, step by step, and the input pipeline."""

@@ -1,4 +1,4 @@
-"""The shapes that operations are timed at: those of the networks, several a class of shapes."""
+"""The shapes that operations are timed at: those of the networks, several per class of shapes."""
 
 import dataclasses
 import math
@@ -32,18 +32,18 @@ class Case:
         return f"{self.operation}, {self.where}, {size}"
 
     def on(self, backend: str) -> "Case":
-        """With a batch: 16 images on a GPU; on a CPU two, and no more channels than Xception's."""
+        """With a batch: 16 images on a GPU; on a CPU 2, and at most Xception's 728 channels."""
         if backend != "cpu":
             return dataclasses.replace(self, x=(16, *self.x))
         most = 728
         kernel = self.kernel
         if self.x[-1] > most and self.kernel:
-            place = self.kernel.index(self.x[-1])
-            kernel = (*self.kernel[:place], most, *self.kernel[place + 1 :])
+            axis = self.kernel.index(self.x[-1])
+            kernel = (*self.kernel[:axis], most, *self.kernel[axis + 1 :])
         return dataclasses.replace(self, x=(2, *self.x[:2], min(self.x[2], most)), kernel=kernel)
 
     def arrays(self, dtype: Any) -> tuple[jax.Array, ...]:
-        """The input, and the kernel if there is one, so large that the output is about one."""
+        """The input, and the kernel if there is one, scaled so that outputs are about one."""
         rng = np.random.default_rng(0)
         x = rng.standard_normal(self.x, np.float32)
         if not self.kernel:

@@ -1,8 +1,7 @@
-"""Are the operations right on this device? Each lowering against loops of NumPy in float64.
+"""Checks of the operations on this device: every lowering against NumPy loops in float64.
 
-And their gradients: an operation is linear in its kernel and in its input (a pooling as long as its
-maxima stay where they are), so <u, f(x)> = <x, gradient of x> = <kernel, gradient of kernel> for
-any u.
+Gradients too: an operation is linear in its kernel and in its input (pooling while its maxima stay
+in place), so <u, f(x)> = <x, gradient of x> = <kernel, gradient of kernel> for any u.
 """
 
 import itertools
@@ -29,9 +28,10 @@ TOLERANCE = {"float32": 3e-3, "bfloat16": 3e-2}
 
 
 def results(operations: Collection[str] = ()) -> Iterator[dict[str, Any]]:
-    """Each check, in each dtype and lowering: {"error", "gradient_error", "passed"} and what it is.
+    """Every check in every dtype and lowering, of these operations or of all.
 
-    Of these operations, or of all.
+    Yields:
+      what was checked, and "error", "gradient_error" and "passed".
     """
     checks = [each for each in CHECKS if not operations or each[0].operation in operations]
     for (case, reference), dtype in itertools.product(checks, TOLERANCE):
@@ -56,7 +56,7 @@ def _errors(case: Case, reference: Callable[..., np.ndarray], dtype: str) -> dic
     error = np.abs(np.asarray(y, np.float64) - expected).max() / np.abs(expected).max()
     terms = np.asarray(u, np.float64) * expected
     sums = [(a * np.asarray(g, np.float64)).sum() for a, g in zip(exact, gradients, strict=True)]
-    # the signs are random: a sum of n terms grows with the root of n
+    # signs are random, so a sum of n terms grows with the square root of n
     gradient_error = max(abs(s - terms.sum()) for s in sums) / np.linalg.norm(terms)
     passed = bool(max(error, gradient_error) < TOLERANCE[dtype])
     return {"error": float(error), "gradient_error": float(gradient_error), "passed": passed}
@@ -67,10 +67,10 @@ def _convolved(
 ) -> np.ndarray:
     k, _, inputs, features = kernel.shape
     parts = []
-    for i, j, seen in _windows(x, k, stride, dilation, fill=0.0):
-        seen = seen.reshape(*seen.shape[:3], groups, inputs)
+    for i, j, covered in _windows(x, k, stride, dilation, fill=0.0):
+        covered = covered.reshape(*covered.shape[:3], groups, inputs)
         weights = kernel[i, j].reshape(inputs, groups, features // groups)
-        parts.append(np.einsum("bhwgi,igo->bhwgo", seen, weights))
+        parts.append(np.einsum("bhwgi,igo->bhwgo", covered, weights))
     return np.sum(parts, axis=0).reshape(*parts[0].shape[:3], features)
 
 
@@ -81,7 +81,7 @@ def _depthwise(x: np.ndarray, kernel: np.ndarray, **options: int) -> np.ndarray:
 def _windows(
     x: np.ndarray, k: int, stride: int, dilation: int, fill: float
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """What each place (i, j) of a window sees, as wide a padding on both sides."""
+    """For each position (i, j) in the window the pixels it covers, with symmetric padding."""
     side = dilation * (k - 1) // 2
     x = np.pad(x, ((0, 0), (side, side), (side, side), (0, 0)), constant_values=fill)
     rows, cols = (n - 2 * side for n in x.shape[1:3])
@@ -91,9 +91,9 @@ def _windows(
 
 
 def _scattered(x: np.ndarray, kernel: np.ndarray, stride: int, padding: int = 0) -> np.ndarray:
-    """Transposed convolution: every pixel adds its window. A kernel [k, k, c] acts class by class.
+    """Transposed convolution: every pixel adds its window.
 
-    Others are [k, k, inputs, features].
+    A kernel is [k, k, inputs, features], or [k, k, classes] and acts class by class.
     """
     k, (b, h, w, _) = kernel.shape[0], x.shape
     y = np.zeros((b, (h - 1) * stride + k, (w - 1) * stride + k, kernel.shape[-1]))
@@ -109,7 +109,7 @@ def _pooled(x: np.ndarray) -> np.ndarray:
 
 
 def _pooled_3x3(x: np.ndarray) -> np.ndarray:
-    return np.max([seen for _, _, seen in _windows(x, 3, 2, 1, fill=-np.inf)], axis=0)
+    return np.max([covered for _, _, covered in _windows(x, 3, 2, 1, fill=-np.inf)], axis=0)
 
 
 def _interpolated(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From times to `jaxseg/ops/lowerings.json`, which says what runs."""
+"""From times to `jaxseg/ops/lowerings.json`, the table of the lowerings that run."""
 
 import json
 import statistics
@@ -11,7 +11,7 @@ from jaxseg import files
 from jaxseg.errors import UserError
 from jaxseg.ops import lowering
 
-TIE = 1.03  # times closer than this are equal, and XLA's own form is the simplest
+TIE = 1.03  # times closer than this count as equal; XLA's own lowering is the simplest
 
 Choices = dict[str, dict[str, dict[str, str]]]  # operation -> dtype -> class of shapes -> lowering
 
@@ -19,28 +19,28 @@ Choices = dict[str, dict[str, dict[str, str]]]  # operation -> dtype -> class of
 def choose(results: Iterable[dict[str, Any]]) -> Choices:
     """The fastest lowering of each class, by the geometric mean over its cases.
 
-    Counted with gradients: what is trained is evaluated too, but hardly the other way round.
+    Times with gradients count: training takes most of the time.
     """
     classes: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for result in results:
-        place = result["operation"], result["dtype"], result["shapes"]
+        key = result["operation"], result["dtype"], result["shapes"]
         compiled, times = result["compile"], result["with gradients"]
-        classes.setdefault(place, []).append({name: times[name] for name in compiled})
+        classes.setdefault(key, []).append({name: times[name] for name in compiled})
     best: Choices = {}
     for (operation, dtype, shapes), cases in classes.items():
-        able = [name for name in cases[0] if all(name in case for case in cases)]
-        means = {name: statistics.geometric_mean(case[name] for case in cases) for name in able}
+        common = [name for name in cases[0] if all(name in case for case in cases)]
+        means = {name: statistics.geometric_mean(case[name] for case in cases) for name in common}
         limit = TIE * min(means.values())
-        first = next(name for name in able if means[name] <= limit)
+        first = next(name for name in common if means[name] <= limit)
         best.setdefault(operation, {}).setdefault(dtype, {})[shapes] = first
     return best
 
 
 def kept(host: dict[str, str], *, partial: bool) -> Choices:
-    """What stays in the table when this run's choices are written: nothing of a whole run's.
+    """The table's choices that stay when new ones are written: none if everything was measured.
 
     Raises:
-      UserError: a part was measured on another machine or with other versions than the rest.
+      UserError: the table comes from another machine or other versions.
     """
     old = _read().get(jax.default_backend())
     if old is None or not partial:
@@ -55,7 +55,7 @@ def kept(host: dict[str, str], *, partial: bool) -> Choices:
 
 
 def write(host: dict[str, str], best: Choices, rest: Choices) -> None:
-    """Make `best`, added to `rest`, this backend's choices; other backends' stay."""
+    """Store `best`, added to `rest`, as this backend's choices; other backends' stay."""
     merged: Choices = {operation: dict(dtypes) for operation, dtypes in rest.items()}
     for operation, dtypes in best.items():
         merged.setdefault(operation, {}).update(dtypes)

@@ -1,11 +1,11 @@
-"""What devices say to each other in one training step, counted in the compiled program.
+"""The collectives of one training step, counted in the program compiled for virtual CPU devices.
 
-On virtual CPU devices: a machine without a GPU can ask. The aim: gradients cross once, in few
-all-reduces, as many bytes as there are parameters, and nothing is gathered. XLA puts all-reduces
-together, of any size on a CPU, up to 30 MB on a GPU (`--xla_gpu_all_reduce_combine_threshold_bytes`
-moves that), unless one waits for the other: a large network keeps several, which on a GPU run while
-the rest of the backward pass does. Batch norm's cannot be put together, two a layer forward (mean,
-then variance) and one backward: each waits for the one before it.
+The aim: gradients are all-reduced once, in few collectives, as many bytes as there are parameters,
+and nothing is gathered. XLA combines all-reduces, of any size on a CPU, up to 30 MB on a GPU
+(`--xla_gpu_all_reduce_combine_threshold_bytes`), unless one depends on the other: a large network
+keeps several, which on a GPU overlap with the rest of the backward pass. Batch norm needs two per
+layer forward (mean, then variance) and one backward, which cannot be combined: each depends on the
+one before.
 """
 
 import concurrent.futures
@@ -16,16 +16,19 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from jaxseg.bench import record, train_config
 from jaxseg.bench.console import table
 from jaxseg.cli import flags
 from jaxseg.errors import UserError
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
-WAYS = ("jit", "pmap")
+MODEL = "unet,width=16,depth=3"  # the quickstart's
+PARALLEL = ("jit", "pmap")  # values of config.parallel
 HEADINGS = (
-    "way", "devices", "parameters, KB",
+    "parallel", "devices", "parameters, KB",
     "gradient all-reduces", "KB", "batch-norm all-reduces", "KB", "of scalars alone",
     "gathers and others",
 )  # fmt: skip
@@ -33,7 +36,7 @@ HEADINGS = (
 
 @dataclasses.dataclass(frozen=True)
 class Moved:
-    """An array that a collective carries, and the operation that it is the result of."""
+    """An array that a collective carries, and the operation that produced it."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -57,20 +60,23 @@ class Collective:
 
 def main(argv: Sequence[str]) -> None:
     values = flags.define(config=True)
-    flags.string(values, devices="1,2,4,8")
+    flags.string(values, "json", devices="1,2,4,8")
     flags.boolean(values, "markdown")
     command = "bench collectives"
-    argv = list(argv)
+    given = argv = list(argv)
     if not any(re.match(r"--?config(=|$)", word) for word in argv):
-        argv = ["--config=configs/quickstart.py", *argv]
+        argv = [f"--config={train_config.__file__}:{MODEL}", *argv]
     config = flags.parse_config(values, command, argv)
     counts = _device_counts(command, values["devices"].value)
     flags.quiet()
     rows = []
-    for way in WAYS[:1] if config.fsdp else WAYS:
+    for parallel in PARALLEL[:1] if config.fsdp else PARALLEL:
         for count in counts:
-            print(f"{way}, {count} devices ...", file=sys.stderr, flush=True)
-            rows.append(_row(way, count, *in_process(config.to_dict(), way, count)))
+            print(f"{parallel}, {count} devices ...", file=sys.stderr, flush=True)
+            rows.append(_row(parallel, count, *in_process(config.to_dict(), parallel, count)))
+    if path := values["json"].value:
+        results = [dict(zip(HEADINGS, row, strict=True)) for row in rows]
+        record.write(Path(path), record.command_line(command, given), results)
     print(table(HEADINGS, rows, markdown=values["markdown"].value))
 
 
@@ -81,11 +87,13 @@ def _device_counts(command: str, text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _row(way: str, devices: int, found: list[Collective], norms: set[str], size: int) -> list[str]:
+def _row(
+    parallel: str, devices: int, found: list[Collective], norms: set[str], size: int
+) -> list[str]:
     reduces = [c for c in found if c.kind == "all-reduce"]
     parts = {name: [c for c in reduces if carries(c, norms) == name] for name in CARRIED}
     others = Counter(c.kind for c in found if c.kind != "all-reduce")
-    cells = [way, str(devices), _kilobytes(size)]
+    cells = [parallel, str(devices), _kilobytes(size)]
     for name in ("gradients", "batch norm"):
         cells += [str(len(parts[name])), _kilobytes(sum(c.bytes for c in parts[name]))]
     gathers = ", ".join(f"{number} {kind}" for kind, number in others.items()) or "none"
@@ -102,8 +110,8 @@ CARRIED = ("gradients", "batch norm", "scalars")
 def carries(collective: Collective, norms: set[str]) -> str:
     """What an all-reduce is for, one of CARRIED.
 
-    XLA puts scalars, such as the loss, wherever there is room, and under jit the sum over a norm's
-    output gradients, which is its bias's gradient too, goes with batch norm's.
+    XLA combines scalars, such as the loss, with any other; under jit the sum over a norm's output
+    gradients, which is also its bias's gradient, is combined with batch norm's.
     """
     owners = {_in_norm(array, norms) for array in collective.arrays if array.shape}
     if False in owners:
@@ -116,30 +124,30 @@ def _in_norm(array: Moved, norms: set[str]) -> bool:
 
 
 def in_process(
-    config: dict[str, Any], way: str, devices: int
+    config: dict[str, Any], parallel: str, devices: int
 ) -> tuple[list[Collective], set[str], int]:
-    """`measure` in a process of its own: how many devices there are is fixed once JAX begins."""
+    """`measure` in a process of its own: JAX fixes the number of devices when it starts."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_measure_on, config, way, devices).result()
+        return pool.submit(_measure_on, config, parallel, devices).result()
 
 
 def _measure_on(
-    config: dict[str, Any], way: str, devices: int
+    config: dict[str, Any], parallel: str, devices: int
 ) -> tuple[list[Collective], set[str], int]:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
     flags.quiet()
-    return measure(config, way)
+    return measure(config, parallel)
 
 
-def measure(config: dict[str, Any], way: str) -> tuple[list[Collective], set[str], int]:
+def measure(config: dict[str, Any], parallel: str) -> tuple[list[Collective], set[str], int]:
     """Compile the training step for all devices and one image each; nothing is computed.
 
-    With gradient accumulation it is one image in each part; what a loop over parts exchanges at
-    every turn counts once.
+    With gradient accumulation it is one image in each micro-batch; a collective inside the loop
+    over micro-batches counts once.
 
     Returns:
       its collectives; the paths of its batch norms; the bytes of its parameters.
@@ -151,7 +159,7 @@ def measure(config: dict[str, Any], way: str) -> tuple[list[Collective], set[str
     from jaxseg.data.source import Classes, voc_palette
     from jaxseg.program import build_program
 
-    settings = check_config(locked({**config, "parallel": way}))
+    settings = check_config(locked({**config, "parallel": parallel}))
     classes = Classes(tuple(f"class_{i}" for i in range(21)), voc_palette(21))  # VOC's number
     program = build_program(settings, classes, announce=lambda _: None)
     state = jax.tree.map(
@@ -159,13 +167,13 @@ def measure(config: dict[str, Any], way: str) -> tuple[list[Collective], set[str
         jax.eval_shape(program.init_state),
     )
     devices, parts = program.parallel.num_devices, settings.grad_accum_steps
-    share = (devices * parts,) if way == "jit" else (devices, parts)
+    share = (devices * parts,) if parallel == "jit" else (devices, parts)
     size = (*share, *settings.augment.crop_size)
     batch = {
         "image": jax.ShapeDtypeStruct((*size, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct(size, jnp.int32),
     }
-    # Optimised as ever but for the machine code of each device, which nothing will run.
+    # Optimised as usual, without machine code: nothing will run.
     options = {"xla_backend_optimization_level": "0"}
     program = program.train_step.lower(state, batch).compile(compiler_options=options)
     paths = jax.tree_util.tree_flatten_with_path(state.batch_stats)[0]

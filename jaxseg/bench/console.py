@@ -1,4 +1,4 @@
-"""What the benchmarks share on a command line: numbers in, tables out."""
+"""What the benchmarks share on the command line: numeric flags and tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from jaxseg.errors import UserError
 
 
 def positive(command: str, values: Any, name: str) -> float:
-    """The number of a flag; raises UserError unless it is one, and more than zero."""
+    """The number that a flag gives; raises UserError unless it is a positive number."""
     text = values[name].value
     try:
         if (number := float(text)) > 0:
@@ -18,7 +18,7 @@ def positive(command: str, values: Any, name: str) -> float:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool) -> str:
-    """Columns of words to the left, columns of numbers to the right."""
+    """Columns of words aligned left, columns of numbers right."""
     right = [all(_is_number(cell) for cell in column) for column in zip(*rows, strict=True)]
     if markdown:
         rule = ["---:" if number else "---" for number in right]

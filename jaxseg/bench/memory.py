@@ -1,83 +1,85 @@
-"""The memory of a step at its peak, each side measured in a process of its own.
+"""Peak memory, each side measured in a process of its own.
 
-On a GPU: the most that the library's own allocator had given out. On a CPU, where neither counts:
-what stays from one step to the next, and how much the process's resident memory grows beyond it
-during a step, which Linux alone tells.
+On a GPU: the most that the library's own allocator had given out in a step. On a CPU: the most
+resident memory of the whole process, for jaxseg's training that of the real command, `jaxseg train`
+with four steps, an evaluation, a checkpoint and its pictures.
 """
 
-import concurrent.futures
-import ctypes
-import multiprocessing
-import re
-import time
-from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
+from jaxseg.bench import train_config
+from jaxseg.bench.modes import JAXSEG
+from jaxseg.bench.setting import Setting
+from jaxseg.ops import lowering
 
 
-def peak(setting: Any, side: str, options: dict[str, Any], cache: str) -> int | None:
-    """Bytes at the peak of a step of `setting`; None where it can't be measured.
+def peak(setting: Setting, side: str, cache: str) -> int:
+    """Bytes at the peak of `side`, "jaxseg" or a mode of PyTorch's, with the lowerings in force.
 
     Args:
-      setting: of `sides.py`.
-      side: "Ours" or "Theirs".
-      options: of that side.
-      cache: the folder of compiled programs. One that is there needs no search for the fastest
+      setting: what runs.
+      side: who runs it.
+      cache: a folder of compiled programs. A program that is there needs no search for the fastest
         algorithms, whose trials take memory too.
+
+    Raises:
+      RuntimeError: the process failed; the last line that it said.
     """
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(_measure, setting, side, options, cache).result()
-        except BrokenProcessPool:  # killed, for too little memory
-            return None
-
-
-def _measure(setting: Any, side: str, options: dict[str, Any], cache: str) -> int | None:
-    import jax
-
-    from jaxseg.cli import flags
-
-    flags.quiet()
-    jax.config.update("jax_compilation_cache_dir", cache)
-    from jaxseg.bench import sides
-
-    contestant = getattr(sides, side)(setting, **options)
-    contestant.run()
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     if setting.device == "cpu":
-        return _resident(contestant)
-    if side == "Ours":
-        return jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
-    import torch  # pyright: ignore[reportMissingImports]
-
-    contestant.held()
-    torch.cuda.reset_peak_memory_stats()  # the trial of algorithms is over
-    contestant.run()
-    return torch.cuda.max_memory_allocated()
-
-
-def _resident(contestant: Any) -> int | None:
-    held = contestant.held()
-    try:
-        return held + max(_growth(contestant.run) for _ in range(3))
-    except (AttributeError, OSError):
-        return None
+        setting = dataclasses.replace(setting, num_classes=train_config.NUM_CLASSES)
+        if side == JAXSEG and setting.mode == "train":
+            environment.pop("GLIBC_TUNABLES", None)  # the command chooses its own
+            return _train(setting, environment)
+        if side != JAXSEG:
+            environment.pop("GLIBC_TUNABLES", None)  # PyTorch as its users have it
+    words = [side, json.dumps(dataclasses.asdict(setting)), str(lowering.TABLE)]
+    output, peak_bytes = launch(["-m", "jaxseg.bench.one_side", *words], environment)
+    found = json.loads(output.splitlines()[-1])
+    return found["device_peak"] or peak_bytes - found["imports"]
 
 
-def _growth(step: Callable[[], Any]) -> int:
-    time.sleep(0.2)  # threads may still hold what the last step needed, and hide the growth
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, to be counted when it is used
-    CLEAR.write_text("5")  # the peak so far is forgotten
-    before = _status("VmRSS")
-    step()
-    return _status("VmHWM") - before
+def _train(setting: Setting, environment: dict[str, str]) -> int:
+    """Of `jaxseg train` on drawn shapes of the setting's size."""
+    size = f"({setting.size},{setting.size})"
+    overrides: dict[str, Any] = {
+        "dtype": setting.dtype,
+        "batch_size": setting.batch,
+        "augment.crop_size": size,
+        "dataset.image_size": size,
+        "dataset.train_examples": setting.batch,
+        "dataset.val_examples": setting.batch,
+        "eval.batch_size": setting.batch,
+    }
+    with tempfile.TemporaryDirectory() as workdir:
+        words = [f"--config={train_config.__file__}:{setting.argument}", f"--workdir={workdir}/run"]
+        words += [f"--config.{key}={value}" for key, value in overrides.items()]
+        return launch(["-m", "jaxseg.cli", "train", *words], environment)[1]
 
 
-def _status(key: str) -> int:
-    found = re.search(rf"^{key}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
-    assert found
-    return 1024 * int(found[1])
+def launch(words: Sequence[str], environment: dict[str, str] | None = None) -> tuple[str, int]:
+    """What `python WORD...` printed, and the most bytes that its process held.
+
+    Raises:
+      RuntimeError: it failed; the last line that it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "result.json")
+        launcher = [sys.executable, "-m", "jaxseg.bench.launcher", str(result)]
+        run = subprocess.run(
+            [*launcher, sys.executable, *words], env=environment, capture_output=True, text=True
+        )
+        found = json.loads(result.read_text()) if result.exists() else {"exit_code": run.returncode}
+    if code := found["exit_code"]:
+        last = (run.stderr.strip() or run.stdout.strip()).rpartition("\n")[2]
+        raise RuntimeError(f"exit code {code}: {last}")
+    return run.stdout, found["peak_bytes"]

@@ -1,10 +1,9 @@
 """Every lowering of every operation, beside PyTorch: forward, and forward with all gradients.
 
-All take turns in one process; a time is the median of one program's. Without PyTorch only the
-lowerings are timed.
+All alternate in one process, and medians are compared. Without PyTorch only the lowerings are
+timed.
 """
 
-import json
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
-from jaxseg.bench import choices, timing
+from jaxseg.bench import choices, record, timing
 from jaxseg.bench.cases import CASES, Case
 from jaxseg.bench.console import positive, table
 from jaxseg.cli import flags
@@ -49,9 +48,10 @@ def main(argv: Sequence[str]) -> None:
     flags.quiet()
     # Both libraries live on one GPU: neither may take all of its memory at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    parts = [("ops", operations, OPERATIONS), ("dtypes", dtypes, DTYPES)]
-    parts = [(flag, words) for flag, words, every in parts if words != list(every)]
-    some = "".join(f" --{flag} {','.join(words)}" for flag, words in parts)
+    asked_for = [("ops", operations, OPERATIONS), ("dtypes", dtypes, DTYPES)]
+    some = "".join(
+        f" --{flag} {','.join(words)}" for flag, words, every in asked_for if words != list(every)
+    )
     ran = f"jaxseg {command}{some} --seconds {seconds:g}"
     host = {**timing.machine(), "command": ran + " --write" * values["write"].value}
     rest = choices.kept(host, partial=bool(some)) if values["write"].value else {}
@@ -61,10 +61,9 @@ def main(argv: Sequence[str]) -> None:
         results.append(measure(case, dtype, seconds=seconds))
         done = f"{number + 1}/{len(chosen) * len(dtypes)}"
         print(f"{done} {_line(results[-1])}", file=sys.stderr, flush=True)
+        if path := values["json"].value:
+            record.write(Path(path), record.command_line(command, list(argv)), results)
     best = choices.choose(results)
-    if values["json"].value:
-        text = json.dumps({**host, "choices": best, "results": results}, indent=1)
-        Path(values["json"].value).write_text(text + "\n")
     if values["write"].value:
         choices.write(host, best, rest)
     print(table(HEADINGS, list(rows(results, best)), markdown=values["markdown"].value))
@@ -80,7 +79,7 @@ def _among(command: str, values: Any, name: str, known: Sequence[str]) -> list[s
 
 
 def asked(case: Case, dtype: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """What the case asks `lowering.choose`: (operation, class, lowerings). Nothing is computed."""
+    """The questions the case asks `lowering.choose`: (operation, class of shapes, lowerings)."""
     questions = []
 
     def choose(operation: str, shapes: str, dtype: Any, lowerings: Sequence[str]) -> str:
@@ -97,7 +96,7 @@ def measure(case: Case, dtype: str, *, seconds: float) -> dict[str, Any]:
     """Times and compile times of every lowering that can do the case, and of PyTorch.
 
     Raises:
-      UserError: a lowering computes something else than the first.
+      UserError: a lowering's result differs from the first one's.
     """
     arrays = case.arrays(dtype)
     lowerings = next(forms for name, _, forms in asked(case, dtype) if name == case.operation)
@@ -136,7 +135,7 @@ def measure(case: Case, dtype: str, *, seconds: float) -> dict[str, Any]:
 
 
 def _with_gradients(case: Case) -> Callable[..., Any]:
-    """The output too: without it XLA would leave out what the gradients don't need."""
+    """The output is returned too, or XLA would skip what the gradients do not need."""
 
     def both(gradient: jax.Array, *arrays: jax.Array) -> Any:
         y, pull = jax.vjp(lambda *a: case(*a), *arrays)
@@ -146,7 +145,7 @@ def _with_gradients(case: Case) -> Callable[..., Any]:
 
 
 def _compile(function: Callable[..., Any], arrays: Sequence[jax.Array]) -> tuple[Any, float]:
-    """A program that blocks until it is done, and the seconds that its compilation took."""
+    """A call of the compiled program that blocks until it is done, and its compile seconds."""
     lowered = jax.jit(function).lower(*arrays)
     start = time.perf_counter()
     program = lowered.compile()
@@ -160,7 +159,7 @@ def _once(program: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _compare(case: Case, dtype: str, results: Mapping[str, Any]) -> None:
-    """A wrong form must not win. In bfloat16 many maxima are equal, and gradients may differ."""
+    """A wrong lowering must not win. In bfloat16 maxima are often tied, so gradients may differ."""
     (first, expected), *others = results.items()
     parts = ("output", "gradient of the input", "gradient of the kernel")
     for name, result in others:
@@ -171,14 +170,14 @@ def _compare(case: Case, dtype: str, results: Mapping[str, Any]) -> None:
             if not difference < TOLERANCE[dtype] and (part == "output" or dtype == "float32"):
                 raise UserError(
                     f"{case}, {dtype}: lowering {name!r} has another {part} than {first!r}, by "
-                    f"{difference:.2g} of it: mend jaxseg/ops before timing it"
+                    f"{difference:.2g} of its norm: repair jaxseg/ops before timing it"
                 )
 
 
 def _medians(
     functions: Mapping[str, Callable[[], Any]], seconds: float, known: Mapping[str, float]
 ) -> dict[str, float]:
-    """A program that takes a second, and five times the fastest's, is not asked twice."""
+    """A program slower than a second and than five times the fastest is timed once."""
     once = {name: known.get(name) or _once(function)[1] for name, function in functions.items()}
     limit = max(1.0, 5 * min(once.values()))
     close = {name: function for name, function in functions.items() if once[name] <= limit}

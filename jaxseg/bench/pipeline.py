@@ -1,8 +1,8 @@
 """The input pipeline against PyTorch's DataLoader: augmented images a second, no model.
 
 Both decode with OpenCV, warp image and mask once, with the same random scales, crops and flips, and
-batch in as many workers: ours are threads, PyTorch's processes that are started once. Ours reads
-records and checks that files are complete; PyTorch's part is what a careful user would write.
+batch with the same number of workers: threads in jaxseg, processes started once in PyTorch. jaxseg
+reads records and checks that files are complete; PyTorch's side is what a careful user would write.
 """
 
 import contextlib
@@ -16,20 +16,20 @@ from typing import Any
 import cv2
 import numpy as np
 
-from jaxseg.bench import timing
+from jaxseg.bench import record, timing
 from jaxseg.bench.console import positive, table
 from jaxseg.cli import flags
 from jaxseg.data import transforms
 
 IMAGES, SIZE = 64, (375, 500)  # VOC's usual height and width
 CLASSES, VOID = 21, 255
-PASS = 256  # images in one measurement: each is read four times
-HEADINGS = ("pipeline", "workers", "images/s", "PyTorch's time is ours times")
+PASS = 256  # images in one measurement: each file is read four times
+HEADINGS = ("pipeline", "workers", "images/s", "jaxseg / this")
 
 
 def main(argv: Sequence[str]) -> None:
     values = flags.define()
-    flags.string(values, workers="2", seconds="10")
+    flags.string(values, "json", workers="2", seconds="10")
     flags.boolean(values, "markdown")
     command = "bench data"
     flags.no_rest(command, flags.parse(values, command, argv))
@@ -39,13 +39,15 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         draw_images(Path(folder), IMAGES)
         speeds = measure(Path(folder), workers, seconds=seconds, images=PASS)
+    if path := values["json"].value:
+        record.write(Path(path), record.command_line(command, list(argv)), speeds)
     ours = speeds["jaxseg"]
     rows = [[name, str(workers), f"{s:.0f}", f"{ours / s:.2f}"] for name, s in speeds.items()]
     print(table(HEADINGS, rows, markdown=values["markdown"].value))
 
 
 def draw_images(folder: Path, count: int) -> None:
-    """JPEG images, soft blots under noise, which take as many bytes as photographs, and masks."""
+    """JPEG images of soft blots and noise, as many bytes as photographs have, and masks."""
     height, width = SIZE
     for part in ("images", "masks"):
         (folder / "train" / part).mkdir(parents=True)
@@ -117,9 +119,9 @@ class TorchFiles:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         cv2.setNumThreads(0)  # as PyTorch's own documentation advises for its workers
-        place = index % len(self._images)
-        image: Any = cv2.imread(self._images[place])
-        mask: Any = cv2.imread(self._masks[place], cv2.IMREAD_UNCHANGED)
+        i = index % len(self._images)
+        image: Any = cv2.imread(self._images[i])
+        mask: Any = cv2.imread(self._masks[i], cv2.IMREAD_UNCHANGED)
         image, mask = cv2.cvtColor(image, cv2.COLOR_BGR2RGB), mask.astype(np.int32)
         drawn = transforms.draw(np.random.default_rng(index), self._augment)
         height, width = (round(drawn.scale * n) for n in mask.shape)
@@ -127,7 +129,7 @@ class TorchFiles:
         left, top = np.round(room * drawn.offset[::-1])
         x, y = (-drawn.scale if drawn.flip else drawn.scale), drawn.scale
         start = left + width if drawn.flip else left
-        # pixels' centres lie at halves, which OpenCV has at integers
+        # pixel centres are half-integers, for OpenCV integers
         matrix = np.array([[x, 0, start + (x - 1) / 2], [0, y, top + (y - 1) / 2]])
         warp = functools.partial(cv2.warpAffine, M=matrix, dsize=self._crop[::-1])
         return (
@@ -149,7 +151,7 @@ def _torch(
         num_workers=workers,
         prefetch_factor=config.pipeline.prefetch,
         persistent_workers=True,
-        multiprocessing_context="spawn",  # JAX has threads, with which a process must not be forked
+        multiprocessing_context="spawn",  # a process with threads, as JAX has, must not be forked
     )
 
     def read() -> None:

@@ -1,17 +1,16 @@
 """Whole steps of training and prediction, jaxseg against PyTorch, side by side in one process.
 
-Both sides run the same networks (`torch_models`) on the same batch; see `sides.py`. They take
-turns, and medians are compared. What the first step took longer, compilation and choice of
-algorithms, stands apart. PyTorch: on a CPU eager in both memory layouts, on a GPU channels_last,
-eager and by torch.compile; the fastest counts.
+Both sides run the same networks (`torch_models`) on the same batch; see `torch_side.py`. Medians
+are compared; what the first step took longer, compilation and choice of algorithms, stands apart.
+PyTorch runs in several modes, of which the fastest counts: on a CPU eager in both memory layouts
+and torch.compile, on a GPU channels_last, eager, torch.compile and its max-autotune.
 
-"of the chip" is the arithmetic of the network, two operations a multiply-add, three times as many
-in training, as a share of what the faster library makes of one large matrix product in that dtype.
-Memory is that of a step's peak, measured in a process for each side; see `memory.py`.
+"of matmul" is the arithmetic of the network, two operations a multiply-add, three times as many in
+training, as a share of what the faster library makes of one large matrix product in that dtype.
+Memory is measured in a process for each side; see `memory.py`.
 """
 
 import dataclasses
-import json
 import os
 import sys
 import tempfile
@@ -19,15 +18,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxseg import files
-from jaxseg.bench import timing  # before PyTorch, which reads what it sets
+from jaxseg.bench import record
+from jaxseg.bench import timing as timing  # before PyTorch, which reads what it sets
 from jaxseg.bench.console import positive, table
+from jaxseg.bench.modes import JAXSEG, PYTORCH, fastest
 from jaxseg.cli import flags
 from jaxseg.errors import UserError, suggest
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
+class Network:
     """A network, and the size of images it is usually trained on."""
 
     model: str
@@ -35,18 +35,18 @@ class Case:
     size: int = 513
 
 
-CASES = {
-    "deeplabv3plus_mobilenet_v2": Case(
+NETWORKS = {
+    "deeplabv3plus_mobilenet_v2": Network(
         "deeplabv3plus", {"backbone": "mobilenet_v2", "separable": True}
     ),
-    "deeplabv3plus_resnet50": Case("deeplabv3plus", {"backbone": "resnet50"}),
-    "unet": Case("unet", {}, size=512),
-    "deeplabv3_resnet101": Case("deeplabv3", {"backbone": "resnet101", "multi_grid": (1, 2, 4)}),
-    "deeplabv3plus_xception65": Case(
+    "deeplabv3plus_resnet50": Network("deeplabv3plus", {"backbone": "resnet50"}),
+    "unet": Network("unet", {}, size=512),
+    "deeplabv3_resnet101": Network("deeplabv3", {"backbone": "resnet101", "multi_grid": (1, 2, 4)}),
+    "deeplabv3plus_xception65": Network(
         "deeplabv3plus", {"backbone": "xception65", "separable": True}
     ),
-    "fcn8s_vgg16": Case("fcn", {}, size=500),
-    "deeplabv3_resnet50": Case("deeplabv3", {"backbone": "resnet50", "multi_grid": (1, 2, 4)}),
+    "fcn8s_vgg16": Network("fcn", {}, size=500),
+    "deeplabv3_resnet50": Network("deeplabv3", {"backbone": "resnet50", "multi_grid": (1, 2, 4)}),
 }
 COMMAND = "bench steps"
 MODES = ("train", "predict")
@@ -54,20 +54,20 @@ DTYPES = ("float32", "bfloat16")
 DEFAULTS = {"cpu": (2, "float32"), "cuda": (16, "bfloat16")}  # batch, dtype
 HEADINGS = (
     "network", "mode", "batch", "size", "dtype",
-    "jaxseg, images/s", "PyTorch, images/s", "PyTorch's fastest way", "jaxseg / PyTorch",
-    "jaxseg, of the chip", "PyTorch, of the chip",
-    "jaxseg, memory, GB", "PyTorch, memory, GB",
+    "jaxseg, images/s", "PyTorch, images/s", "PyTorch's fastest mode", "jaxseg / PyTorch",
+    "jaxseg, of matmul", "PyTorch, of matmul",
+    "jaxseg, peak memory, GB", "PyTorch, peak memory, GB",
     "jaxseg, compilation, s", "PyTorch, compilation, s",
 )  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:
     values = flags.define()
-    flags.string(values, "batch", "size", "dtype", "json")
-    flags.string(values, models=",".join(CASES), mode=",".join(MODES), seconds="10")
+    flags.string(values, "batch", "size", "dtype", "json", "pytorch")
+    flags.string(values, models=",".join(NETWORKS), mode=",".join(MODES), seconds="10")
     flags.boolean(values, "markdown", "skip_memory")
     flags.no_rest(COMMAND, flags.parse(values, COMMAND, argv))
-    names, modes = _chosen(values, "models", CASES), _chosen(values, "mode", MODES)
+    names, modes = _chosen(values, "models", NETWORKS), _chosen(values, "mode", MODES)
     dtypes = _chosen(values, "dtype", DTYPES) if values["dtype"].value else [None]
     batch, size = _count(values, "batch"), _count(values, "size")
     seconds = positive(COMMAND, values, "seconds")
@@ -76,26 +76,21 @@ def main(argv: Sequence[str]) -> None:
     if batch == 1:  # batch norm after image pooling has no variance within one image
         raise UserError(f"{COMMAND}: --batch is 1, expected at least 2")
     flags.quiet()
-    device = _device()
-    usual_batch, usual_dtype = DEFAULTS[device]
-    settings = [
-        {
-            "network": name,
-            "mode": mode,
-            "batch": batch or usual_batch,
-            "size": size or CASES[name].size,
-            "dtype": dtypes[0] or usual_dtype,
-        }
+    device = find_device()
+    known = PYTORCH[device]
+    pytorch = _chosen(values, "pytorch", known) if values["pytorch"].value else known
+    rows = [
+        start_row(name, mode, device, batch=batch, size=size, dtype=dtypes[0])
         for name in names
         for mode in modes
     ]
-    rows: list[dict[str, Any]] = []
-    for row in _measured(settings, device, seconds, memory=not values["skip_memory"].value):
-        rows.append(row)
+    memory = not values["skip_memory"].value
+    for _ in measured(rows, device, [JAXSEG, *pytorch], seconds, memory=memory):
         if path := values["json"].value:
-            report = {**timing.machine(), "rows": rows}
-            files.write_text(Path(path), json.dumps(report, indent=1) + "\n")
+            record.write(Path(path), record.command_line(COMMAND, list(argv)), rows)
     print(table(HEADINGS, [cells(row) for row in rows], markdown=values["markdown"].value))
+    for line in errors(rows):
+        print(line)
 
 
 def _chosen(values: Any, name: str, known: Collection[str]) -> list[str]:
@@ -116,7 +111,7 @@ def _count(values: Any, name: str) -> int | None:
     return int(number)
 
 
-def _device() -> str:
+def find_device() -> str:
     """PyTorch's name of the device that both sides run on."""
     # read when the libraries begin: neither takes all memory at once, and one GPU is used
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -137,46 +132,105 @@ def _device() -> str:
     return ours
 
 
-def _measured(
-    settings: Sequence[dict[str, Any]], device: str, seconds: float, *, memory: bool
-) -> Iterator[dict[str, Any]]:
-    """The settings with their figures, one after the other."""
-    from jaxseg.bench import contest
+def start_row(
+    network: str,
+    mode: str,
+    device: str,
+    *,
+    batch: int | None = None,
+    size: int | None = None,
+    dtype: str | None = None,
+) -> dict[str, Any]:
+    """A row before it is measured; None is what is usual on the device."""
+    usual_batch, usual_dtype = DEFAULTS[device]
+    return {
+        "network": network,
+        "mode": mode,
+        "batch": batch or usual_batch,
+        "size": size or NETWORKS[network].size,
+        "dtype": dtype or usual_dtype,
+    }
 
-    rate = contest.matmul_rate(settings[0]["dtype"], device)
+
+def measured(
+    rows: Sequence[dict[str, Any]],
+    device: str,
+    sides: Collection[str],
+    seconds: float,
+    *,
+    memory: bool,
+) -> Iterator[None]:
+    """Fill in the rows, one after the other; yields whenever there is more to keep."""
+    import jax
+
+    from jaxseg.bench import compare
+
+    rate = compare.matmul_rate(rows[0]["dtype"], device)
     with tempfile.TemporaryDirectory() as folder:
         cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", folder)
-        for row in settings:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        for row in rows:
             print(f"{row['network']}, {row['mode']} ...", file=sys.stderr, flush=True)
-            setting = setting_of(row, device)
-            row = {**row, "matmul": rate, **contest.measure(setting, seconds, rate, cache)}
-            row["way"] = contest.best(row["seconds"])
+            for found in compare.measure(setting_of(row, device), sides, seconds, rate):
+                row.update(found, matmul_rate=rate)
+                yield
             if memory:
-                row["peak_bytes"] = contest.memory(setting, row["way"], cache)
-            yield row
+                for _ in add_memory(row, device, cache):
+                    yield
+
+
+def add_memory(row: dict[str, Any], device: str, cache: str) -> Iterator[None]:
+    """The peak memory of jaxseg and of PyTorch's fastest mode; yields after each."""
+    from jaxseg.bench import memory as peaks
+
+    row["peak_bytes"] = {}
+    for side in (JAXSEG, fastest(row["seconds"])):
+        if side in row["seconds"]:
+            try:
+                row["peak_bytes"][side] = peaks.peak(setting_of(row, device), side, cache)
+            except RuntimeError as error:
+                row["errors"][f"memory of {side}"] = str(error)
+            yield
 
 
 def setting_of(row: Mapping[str, Any], device: str) -> Any:
-    """The `sides.Setting` of a row."""
-    from jaxseg.bench.sides import Setting
+    """The `Setting` of a row."""
+    from jaxseg.bench.setting import Setting
 
-    case = CASES[row["network"]]
+    network = NETWORKS[row["network"]]
     given = {key: row[key] for key in ("mode", "batch", "size", "dtype")}
-    return Setting(case.model, case.options, device=device, **given)
+    return Setting(network.model, network.options, device=device, **given)
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
-    """A row as the table has it."""
-    seconds, way, peaks = row["seconds"], row["way"], row.get("peak_bytes", {})
-    sides = ("jaxseg", way)
+    """A row as the table has it; empty where a side has no number."""
+    seconds, peaks = row.get("seconds", {}), row.get("peak_bytes", {})
+    best = fastest(seconds)
+    sides = (JAXSEG, best)
+
+    def each(key: str, form: str, scale: float = 1.0) -> Iterator[str]:
+        for side in sides:
+            value = row.get(key, {}).get(side)
+            yield "" if value is None else format(value * scale, form)
+
+    speeds = {side: row["batch"] / seconds[side] for side in sides if side in seconds}
     return [
         *(str(row[key]) for key in ("network", "mode", "batch", "size", "dtype")),
-        *(f"{row['batch'] / seconds[side]:.3g}" for side in sides),
-        way,
-        f"{seconds[way] / seconds['jaxseg']:.2f}",
-        *(f"{row['of_the_chip'][side]:.0%}" for side in sides),
-        *(f"{peaks[side] / 1e9:.2f}" if peaks.get(side) else "" for side in sides),
-        *(f"{row['compilation'][side]:.1f}" for side in sides),
+        *(f"{speeds[side]:.3g}" if side in speeds else "" for side in sides),
+        best,
+        f"{speeds[JAXSEG] / speeds[best]:.2f}" if len(speeds) == 2 else "",
+        *each("matmul_share", ".0%"),
+        *(f"{peaks[side] / 1e9:.2f}" if side in peaks else "" for side in sides),
+        *each("compilation", ".1f"),
+    ]
+
+
+def errors(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each side that failed."""
+    return [
+        f"{row['network']}, {row['mode']}, {side}: {error}"
+        for row in rows
+        for side, error in row.get("errors", {}).items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Timing that two libraries in one process can share: calls take turns, medians are compared."""
+"""Timing that two libraries in one process can share: calls alternate, medians are compared."""
 
 import os
 import platform
@@ -17,29 +17,34 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], Any]], *, seconds: float = 2.0, least: int = 5
+    functions: Mapping[str, Callable[[], Any]],
+    *,
+    seconds: float = 2.0,
+    least: int = 5,
+    warm_up: int = WARM_UP,
 ) -> dict[str, list[float]]:
-    """Seconds of each call, the functions taking turns; each was called twice before.
+    """Seconds of each call, one call of every function per round.
 
-    Taking turns spreads a machine's busy moments evenly over what is compared.
+    Alternating spreads a machine's busy moments evenly over what is compared.
 
     Args:
       functions: each blocks until its result is there.
-      seconds: turns go on for about this long, all functions together.
-      least: the fewest turns, however long they take.
+      seconds: rounds are repeated for about this long, all functions together.
+      least: the fewest rounds, however long they take.
+      warm_up: calls of each function before the first round.
     """
     for function in functions.values():
-        for _ in range(WARM_UP):
+        for _ in range(warm_up):
             function()
     times: dict[str, list[float]] = {name: [] for name in functions}
     end = time.perf_counter() + seconds
-    turns = 0
-    while functions and (turns < least or time.perf_counter() < end):
+    rounds = 0
+    while functions and (rounds < least or time.perf_counter() < end):
         for name, function in functions.items():
             start = time.perf_counter()
             function()
             times[name].append(time.perf_counter() - start)
-        turns += 1
+        rounds += 1
     return times
 
 
@@ -48,21 +53,20 @@ def median(times: list[float]) -> float:
 
 
 def machine() -> dict[str, str]:
-    """What the numbers were measured on, and with: {"machine", "versions"}."""
+    """Where the numbers were measured, and with which versions: {"machine", "versions"}."""
     import jax
 
     device = jax.devices()[0]
     name = f"{_processor()}, {_cores()} cores" if device.platform == "cpu" else device.device_kind
-    versions = [
-        f"{package} {found}" for package in ("jax", "torch") if (found := _version(package))
-    ]
+    versions = [f"{package} {found}" for package in ("jax", "torch") if (found := version(package))]
     python = ".".join(platform.python_version_tuple()[:2])
     return {"machine": name, "versions": ", ".join([*versions, f"Python {python}"])}
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version without its local part, such as "+cpu"; None if there is none."""
     try:
-        return metadata.version(package).split("+")[0]  # without "+cpu"
+        return metadata.version(package).split("+")[0]
     except metadata.PackageNotFoundError:
         return None
 
@@ -77,7 +81,7 @@ def _processor() -> str:
 
 
 def _cores() -> int:
-    """Of this process, which may be allowed fewer than the machine has."""
+    """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""PyTorch's side of `ops.py`: the same operations, eager, in both of its memory layouts."""
+"""PyTorch's side of `ops.py`: the same operations, eager, in both memory layouts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from jaxseg.bench.cases import Case
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
-# Ours -> PyTorch's order of a kernel's axes.
+# The order of a kernel's axes, from jaxseg's to PyTorch's.
 _DENSE = (3, 2, 0, 1)
 _AXES = {"transposed_conv": (2, 3, 0, 1), "transposed_conv_per_class": (2, 0, 1)}
 
@@ -65,7 +65,7 @@ FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
 
 
 class Program:
-    """One case in one layout: `forward` and `both` block until they are done."""
+    """One case in one layout: `forward` and `both` (with gradients) block until they are done."""
 
     def __init__(self, case: Case, arrays: tuple[jax.Array, ...], gradient: jax.Array, layout: str):
         self._case = case
@@ -92,22 +92,22 @@ class Program:
         return FUNCTIONS[self._case.operation](*self._arrays, **self._case.options)
 
     def output(self) -> np.ndarray:
-        """As ours is, [b, h, w, c]."""
+        """In jaxseg's layout, [b, h, w, c]."""
         return _array(self.forward(), (0, 2, 3, 1))
 
     def gradients(self) -> list[np.ndarray]:
-        """The last ones of `both`, as ours are."""
+        """Those of the last call of `both`, in jaxseg's layouts."""
         orders = [(0, 2, 3, 1), tuple(int(i) for i in np.argsort(self._axes))]
         return [_array(a.grad, order) for a, order in zip(self._arrays, orders, strict=False)]
 
 
 def programs(case: Case, arrays: tuple[jax.Array, ...], gradient: jax.Array) -> dict[str, Program]:
-    """By layout; none where JAX has a GPU and PyTorch does not."""
+    """One per layout; none where JAX has a GPU and PyTorch does not."""
     if jax.default_backend() != "cpu":
         if not torch.cuda.is_available():
             return {}
         torch.backends.cudnn.benchmark = True
-        # as JAX by default: TF32, in convolutions and in products of matrices
+        # as JAX by default: TF32 in convolutions and matrix products
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     return {layout: Program(case, arrays, gradient, layout) for layout in LAYOUTS}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jaxseg.errors import UserError
 
-# what: its file in experiments/benchmarks, which has a `main`
+# name: its module in jaxseg/bench, which has a `main`
 BENCHMARKS = {
     "ops": "ops",
     "steps": "steps",
@@ -19,19 +19,24 @@ def bench(argv: Sequence[str]) -> None:
 
     jaxseg bench ops [--ops conv,resize] [--dtypes float32,bfloat16] [--seconds 1] [--write]
     jaxseg bench steps [--models unet,...] [--mode train,predict] [--batch N] [--size N]
-                       [--dtype float32] [--seconds 10] [--skip_memory]
+                       [--dtype float32] [--pytorch torch.compile,...] [--seconds 10]
+                       [--skip_memory]
     jaxseg bench collectives [--config FILE[:ARG]] [--devices 1,2,4,8] [--config.KEY=VALUE ...]
     jaxseg bench data [--workers 2] [--seconds 10]
 
-      ops          each operation in each of its lowerings, forward and with gradients
-      steps        whole steps of training and prediction, and the memory they take
-      collectives  what devices say to each other in a training step, on virtual CPU devices
-      data         the input pipeline, images a second
-      --seconds N  how long to repeat, for each case of `ops`, or in all
-      --write      store the fastest lowerings, for this kind of device, in the table that jaxseg
-                   goes by: jaxseg/ops/lowerings.json
-      --json PATH  of `ops` and `steps`: every number there is
-      --markdown   a Markdown table, as in experiments/benchmarks/README.md
+      ops            each operation in each of its lowerings, forward and with gradients
+      steps          steps of training and prediction, and peak memory: on a CPU of the whole
+                     process, for training that of `jaxseg train` itself; on a GPU of the device
+      collectives    what devices exchange in a training step, on virtual CPU devices; of the
+                     quickstart's U-Net, or of a config
+      data           the input pipeline, images per second
+      --pytorch A,B  the modes of PyTorch to compare with: contiguous, channels_last,
+                     torch.compile; on a GPU eager, torch.compile, max-autotune
+      --seconds N    how long to repeat: for `ops` per case, else in all
+      --write        store the fastest lowerings for this kind of device in the table that jaxseg
+                     uses: jaxseg/ops/lowerings.json
+      --json PATH    every number, with command, commit, versions, machine and date
+      --markdown     a Markdown table, as in experiments/benchmarks/README.md
 
     Example:
       jaxseg bench ops --ops depthwise_conv

@@ -28,9 +28,9 @@ def test_collectives_are_read_off_a_program():
     assert collectives.carries(Collective("all-reduce", fused.arrays[2:]), set()) == "scalars"
 
 
-@pytest.mark.parametrize("way", collectives.WAYS)
-def test_gradients_cross_devices_once_and_nothing_is_gathered(tiny_config, way):
-    found, norms, parameters = collectives.measure(tiny_config.to_dict(), way)
+@pytest.mark.parametrize("parallel", collectives.PARALLEL)
+def test_gradients_cross_devices_once_and_nothing_is_gathered(tiny_config, parallel):
+    found, norms, parameters = collectives.measure(tiny_config.to_dict(), parallel)
     assert {c.kind for c in found} == {"all-reduce"}
     (fused,) = (c for c in found if collectives.carries(c, norms) == "gradients")
     gradients = sum(array.bytes for array in fused.arrays if array.shape)

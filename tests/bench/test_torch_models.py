@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg import models, zoo
-from jaxseg.bench.steps import CASES
+from jaxseg.bench.steps import NETWORKS
 
 torch = pytest.importorskip("torch")
 
@@ -17,7 +17,7 @@ SMALLER = {"unet": {"width": 8}, "fcn": {"fc_width": 64}}
 
 
 def build(name, **options):
-    case = CASES[name]
+    case = NETWORKS[name]
     options = {**case.options, **options}
     ours = models.build(case.model, 21, dtype=jnp.float32, **options)
     return ours, torch_models.build(case.model, 21, **options)
@@ -39,7 +39,7 @@ def drawn(model, size):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_as_many_parameters_and_multiply_adds(name):
     ours, theirs = build(name)
 
@@ -47,9 +47,9 @@ def test_as_many_parameters_and_multiply_adds(name):
 
 
 # ResNet-101 is the code of ResNet-50
-@pytest.mark.parametrize("name", [name for name in CASES if "resnet101" not in name])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "resnet101" not in name])
 def test_same_logits_with_the_same_variables(name, run_compiled):
-    ours, theirs = build(name, **SMALLER.get(CASES[name].model, {}))
+    ours, theirs = build(name, **SMALLER.get(NETWORKS[name].model, {}))
     size = (65, 49)  # odd maps, pooled and cropped
     variables = drawn(ours, size)
     copy_variables(theirs, variables["params"], variables.get("batch_stats", {}))

@@ -1,7 +1,7 @@
-"""The benchmark's networks in PyTorch: those of `jaxseg/models`, layer by layer, by the same names.
+"""The benchmark's networks in PyTorch: those of `jaxseg/models`, layer by layer.
 
 A module here has the path that the layer has among jaxseg's parameters, so that `copy_variables`
-moves those over by name; with them both give the same logits (`tests/benchmarks`). Tables of
+copies those by name; both then give the same logits (`tests/bench/test_torch_models.py`). Tables of
 channels and strides are jaxseg's own.
 """
 
