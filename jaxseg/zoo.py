@@ -45,13 +45,18 @@ EFFICIENTNET = (
     "timm_tf_efficientnet_lite0",
     "efficientnet_lite0_pytorch",
 )
-TORCHVISION = {"output_stride": 8, "head_conv": True, "aux_head": True, "dropout": 0.5}
+TORCHVISION = {
+    "output_stride": 8,
+    "first_block_rate": "previous",
+    "head_conv": True,
+    "aux_head": True,
+    "dropout": 0.5,
+}
 SMP = {
     "separable": True,
     "depthwise_norm": False,
     "head_conv": True,
     "decoder_depth": 1,
-    "dilate_strided": True,
     "dropout": 0.5,
     "corners": "aligned",
     "atrous_rates": (12, 24, 36),

@@ -26,6 +26,7 @@ class Classifier(nn.Module):
     """Logits at the encoder's output stride; endpoints the encoder's, then "head" or "fc7".
 
     - `backbone`, `output_stride`, `multi_grid`, `width_multiplier`, `rounding` as in `encoders`.
+    - `first_block_rate` "previous" (see `resnet`): dense logits hold those of stride 32.
     - mobilenet_v2 and efficientnet_lite0 have a 1x1 convolution to 1280 channels before the logits.
     - vgg16 has fc6 (7x7) and fc7 (1x1) of `fc_width` channels. `fc_padding` of fc6 "valid" is the
       classifier on every patch, for images of at least 193 pixels (224 with rounding "floor");
@@ -39,6 +40,7 @@ class Classifier(nn.Module):
     backbone: str = "resnet50"
     output_stride: int = 32
     multi_grid: tuple[int, ...] = ()
+    first_block_rate: str = "previous"
     width_multiplier: float = 1.0
     rounding: str = "ceil"
     fc_width: int = 4096

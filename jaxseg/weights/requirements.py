@@ -27,7 +27,7 @@ SHOWN = frozenset(
 # stages go on all at once, a classifier's fc6 is padded to label small images.
 _MEANT = frozenset({"output_stride", "at_once", "fc_padding"})
 # A classifier's, which another model that it begins has for its own ends.
-_MEANT_BESIDE_A_CLASSIFIER = frozenset({"multi_grid", "corners"})
+_MEANT_BESIDE_A_CLASSIFIER = frozenset({"multi_grid", "first_block_rate", "corners"})
 
 
 def check(imported: Imported, config: ConfigDict) -> list[str]:

@@ -1,8 +1,8 @@
 """segmentation-models-pytorch's names: Unet and DeepLabV3Plus on ResNet-18, 34, 50 and 101.
 
 The weights do not say what the options were: its defaults are taken. Those of DeepLabV3Plus are
-output stride 16 with rates 12, 24, 36 and a separable ASPP. It dilates the convolution that had the
-stride too, and resizes with aligned corners.
+output stride 16 with rates 12, 24, 36 and a separable ASPP. All blocks of a dilated stage have its
+rate, and resizes align corners.
 """
 
 from typing import Any
@@ -59,7 +59,7 @@ def recognise(entries: Entries) -> Imported | None:
         options |= {
             "output_stride": 16,
             "multi_grid": (),
-            "dilate_strided": True,
+            "first_block_rate": "own",
             "atrous_rates": (12, 24, 36),
             "separable": True,
             "depthwise_norm": False,

@@ -218,9 +218,9 @@ def test_colours_are_known_where_the_program_fixes_them(name):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("torchvision_fcn_resnet50", {"multi_grid": ()}),
-        ("torchvision_deeplabv3_resnet50", {"multi_grid": (), "dilate_strided": False}),
-        ("smp_deeplabv3plus_resnet18", {"multi_grid": (), "dilate_strided": True}),
+        ("torchvision_fcn_resnet50", {"multi_grid": (), "first_block_rate": "previous"}),
+        ("torchvision_deeplabv3_resnet50", {"multi_grid": (), "first_block_rate": "previous"}),
+        ("smp_deeplabv3plus_resnet18", {"multi_grid": (), "first_block_rate": "own"}),
         ("torchvision_vgg16", {"fc_padding": "valid"}),
         ("timm_vgg16", {"fc_padding": "valid"}),
         ("keras_vgg16", {"fc_padding": "valid"}),

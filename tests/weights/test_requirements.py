@@ -100,15 +100,24 @@ def test_options_that_names_and_shapes_show_are_left_to_them():
 
 
 def test_a_classifier_leaves_the_decoder_s_options_to_the_model():
-    theirs = imported(model="classifier", multi_grid=(), corners="half_pixel")
-    ours = config(multi_grid=(1, 2, 4), corners="aligned")
+    theirs = imported(
+        model="classifier", multi_grid=(), first_block_rate="previous", corners="half_pixel"
+    )
+    ours = config(multi_grid=(1, 2, 4), first_block_rate="own", corners="aligned")
     assert check(theirs, ours) == [
         "multi_grid (1,2,4) here, () there",
+        "first_block_rate own here, previous there",
         "corners aligned here, half_pixel there",
     ]
     ours.model.name = "classifier"
     with pytest.raises(UserError, match=r'add --config.model.multi_grid="\(\)" --config.model.c'):
         check(theirs, ours)
+
+
+def test_torchvision_s_rates_are_demanded():
+    theirs = imported(first_block_rate="previous")
+    with pytest.raises(UserError, match=r"add --config.model.first_block_rate=previous$"):
+        check(theirs, config(first_block_rate="own"))
 
 
 def test_a_stage_may_go_on_all_at_once():
