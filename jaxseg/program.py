@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from ml_collections import ConfigDict
 
-from jaxseg import models, optimizers, parallel, state, steps, tiles
+from jaxseg import inference, models, optimizers, parallel, state, steps
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
 from jaxseg.losses.cross_entropy import cross_entropy
+from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import catalogue, lowering
 from jaxseg.ops.norm import GLOBAL, POLICIES
 from jaxseg.parallel import Announce, Announced
@@ -25,7 +25,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 class Program:
     """What training, evaluation and prediction share."""
 
-    model: nn.Module
+    model: SegmentationModel
     init_state: Callable[[], state.TrainState]
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
@@ -62,8 +62,7 @@ def build_program(config: ConfigDict, classes: Classes, announce: Announce) -> P
     )
     catalogue.check(config.lowerings.to_dict())
     lowered = _with_lowerings(config, way)
-    steps.check(model)
-    tiles.check(model, tuple(config.augment.crop_size), config.eval.tile_size)
+    inference.check(model, tuple(config.augment.crop_size), config.eval.tile_size)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(
         steps.normalize, mean=tuple(config.dataset.mean), std=tuple(config.dataset.std)

@@ -10,12 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxseg import metrics, tiles
-from jaxseg.errors import UserError
-from jaxseg.ops import bands
+from jaxseg import inference, metrics
+from jaxseg.models.contract import SegmentationModel
 from jaxseg.state import TrainState
 
 # (logits at the head's stride, labels, weights of pixels if the batch has them, corners=how the
@@ -33,20 +31,11 @@ def normalize(
     ).reshape(1, 1, 1, 3)
 
 
-def check(model: nn.Module) -> None:
-    """Raise UserError where logits do not lie over the image, as all steps take it."""
-    if getattr(model, "of_patches", False):
-        raise UserError(
-            "model classifier: fc_padding is 'valid', which labels patches of the image and not "
-            "its pixels: use fc_padding=symmetric"
-        )
-
-
 def train_step(
     state: TrainState,
     batch: Mapping[str, Array],
     *,
-    model: nn.Module,
+    model: SegmentationModel,
     tx: optax.GradientTransformation,
     loss: Loss,
     aux_weight: float,
@@ -65,7 +54,7 @@ def train_step(
     pixels are added up and divided last, so the gradient is the whole batch's, however void falls.
     Batch norm sees one part at a time: its running statistics move n times.
     """
-    inside = _inside(tiles.context(model))
+    inside = _inside(model.context)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     if axis_name:  # each device its own dropout
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
@@ -82,9 +71,9 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        total, count = loss(logits, labels, *weights, corners=_corners(model))
+        total, count = loss(logits, labels, *weights, corners=model.corners)
         if "aux_logits" in endpoints:
-            aux = loss(endpoints["aux_logits"], labels, *weights, corners=_corners(model))
+            aux = loss(endpoints["aux_logits"], labels, *weights, corners=model.corners)
             total = total + aux_weight * aux[0]
         return total, (count, updates.get("batch_stats", {}))
 
@@ -132,7 +121,7 @@ def eval_step(
     variables: Mapping[str, Any],
     batch: Mapping[str, Array],
     *,
-    model: nn.Module,
+    model: SegmentationModel,
     normalize: Normalize,
     num_classes: int,
     void: int,
@@ -156,31 +145,16 @@ def predict_step(
     variables: Mapping[str, Any],
     batch: Mapping[str, Array],
     *,
-    model: nn.Module,
+    model: SegmentationModel,
     normalize: Normalize,
     tile_size: int = 0,
 ) -> Int[Array, "b h w"]:
     """The most likely class of every pixel of `batch["image"]`.
 
-    A model without logits for the border of an image sees it mirrored there, `tile_size` pixels of
-    output at a time (see `tiles.overlap_tile`); `batch["size"]`, int32 [b 2], says where images end
-    and padding begins. Others see all as it is.
+    `batch["size"]`, int32 [b 2], says where images end and padding begins, see `inference.classes`.
     """
-
-    def classify(images: Array) -> Array:
-        logits, _ = model.apply(variables, images, train=False)
-        size = logits.shape[1:3] if tiles.context(model) else images.shape[1:3]
-        return bands.argmax(logits, size, _corners(model))
-
     images = normalize(batch["image"])
-    if tiles.context(model):
-        return tiles.overlap_tile(classify, images, batch["size"], model, tile_size)
-    return classify(images)
-
-
-def _corners(model: nn.Module) -> str:
-    """How logits lie over the image, see `ops.resize`."""
-    return getattr(model, "corners", "half_pixel")
+    return inference.classes(model, variables, images, batch["size"], tile_size=tile_size)
 
 
 def _inside(border: int) -> tuple[slice, ...]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, hosts, predict, profiling, tiles
+from jaxseg import checkpoint, data, drawing, hosts, inference, profiling
 from jaxseg.config import check_config, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Source
@@ -128,7 +129,7 @@ def _train(
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
         weigh=weigh,
-        context=tiles.context(program.model),
+        context=program.model.context,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -220,7 +221,13 @@ def _finish(
     """The last words: a table, pictures, and what to do next."""
     print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
     print(table(scores))
-    pictures = predict.draw(program, config, state, source, workdir)
+    variables = state.eval_variables
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        return inference.predict_image(program.predict_step, variables, image, config)
+
+    folder = workdir / "predictions"
+    pictures = drawing.draw_examples(source, predict, config.num_predictions, folder)
     print(f"\npictures:  {pictures}" if pictures else "")
     beside = os.path.relpath(Path(sys.executable).parent / "jaxseg")
     jaxseg = "jaxseg" if shutil.which("jaxseg") else beside

@@ -66,7 +66,7 @@ class Ours:
         self._train = setting.mode == "train"
         self.state = self._steps.parallel.place_state(_fresh(self._steps.init_state))
         batch = self._steps.parallel.place(setting.examples())
-        self._batch = batch if self._train else {"image": batch["image"]}
+        self._batch = batch
         self._variables = self.state.eval_variables
         if not self._train:  # no momentum
             self.state = self.state.replace(opt_state=None)

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from jaxseg.cli import allocator, bench, data, models, runs, weights
+from jaxseg.cli import allocator, bench, data, models, predict, runs, weights
 from jaxseg.errors import UserError, suggest
 
 HELP = """\
@@ -28,7 +28,7 @@ Example:
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": runs.train,
     "evaluate": runs.evaluate,
-    "predict": runs.predict,
+    "predict": predict.predict,
     "data": data.data,
     "models": models.models,
     "weights": weights.weights,

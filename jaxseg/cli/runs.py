@@ -1,4 +1,4 @@
-"""`jaxseg train`, `evaluate` and `predict`."""
+"""`jaxseg train` and `evaluate`."""
 
 import contextlib
 import signal
@@ -111,35 +111,6 @@ def evaluate(argv: Sequence[str]) -> None:
     print(f"{workdir}, step {step}, {split}: {result['examples']} images")
     print(table(result))
     print(f"written: {path}")
-
-
-def predict(argv: Sequence[str]) -> None:
-    """Label every pixel of your own images, of any size and kind.
-
-    jaxseg predict --workdir DIR --out OUT [--step best|latest|N] [--config.KEY=VALUE ...] PATH...
-
-      --workdir DIR            a folder that `jaxseg train` made
-      --out OUT                gets NAME.png (class indices, with a palette) and NAME_overlay.png
-      --step STEP              best (by validation mIoU, the default), latest or a number
-      --config.KEY=VALUE       predict with another value than the run's
-      PATH...                  images, or folders of images
-
-    Example:
-      jaxseg predict --workdir runs/quickstart --out out photo.jpg folder/
-    """
-    values = flags.define()
-    flags.string(values, "workdir", "out", step="best")
-    argv, changes = flags.split_overrides(argv)
-    paths = flags.parse(values, "predict", argv)
-    workdir = Path(flags.required(values, "predict", "workdir"))
-    out = Path(flags.required(values, "predict", "out"))
-    from jaxseg import predict as prediction
-
-    files = prediction.find_images(paths, out)
-    config = _config(workdir, "predict", changes)
-    program, state, classes = _open_run(workdir, values["step"].value, config)
-    prediction.predict_files(program, config, state, classes, files, out)
-    print(f"{len(files)} images: masks and overlays in {out}")
 
 
 def _config(workdir: Path, command: str, changes: Sequence[str]) -> Any:

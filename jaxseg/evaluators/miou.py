@@ -32,7 +32,7 @@ def evaluate(
       program: the compiled steps.
       config: its `eval` part says in what batches. Their size changes no number; `size_multiple`
         and `canvas` do a little, where padding is seen: at borders, and by DeepLab's image pooling
-        (not by unpadded models, see `tiles`).
+        (not by unpadded models, see `inference`).
       state: what to evaluate; its averages if it keeps them.
       source: labelled examples.
       announce: is told of each example that `config.pipeline.on_unreadable` skips.

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models import encoders
 from jaxseg.models.blocks import ConvNormReLU, SeparableConvNormReLU, auxiliary_head, score
+from jaxseg.models.contract import CoversImage
 from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.pyramid import mean_bins
@@ -83,11 +84,12 @@ class SPP(nn.Module):
         return ConvNormReLU(self.features, self.layers, kernel_size=1, name="project")(x)
 
 
-class DeepLabV3(nn.Module):
+class DeepLabV3(CoversImage, nn.Module):
     """Logits at the output stride; endpoints the backbone's, "context", "aux_logits" if asked.
 
     - `backbone`, `output_stride` of its last stage, `multi_grid`, `width_multiplier`,
-      `first_block_rate`: see `encoders` and `resnet`. `output_stride` may differ between training and evaluation.
+      `first_block_rate`: see `encoders` and `resnet`. `output_stride` may differ between training
+      and evaluation.
     - `stages` up to 7 cascades copies of ResNet's last stage; `output_stride` may then be up to
       256 (table 1).
     - `context_module`: "aspp", "spp" (see `SPP`), or "none", which leaves the cascade alone.
@@ -132,6 +134,10 @@ class DeepLabV3(nn.Module):
             known = ", ".join(CONTEXTS)
             raise UserError(f"context_module is {self.context_module!r}, expected one of {known}")
         super().__post_init__()
+
+    @property
+    def interpolation(self) -> tuple[int, str]:
+        return self.output_stride, self.corners
 
     @nn.compact
     def __call__(

@@ -110,7 +110,9 @@ def test_a_classifier_leaves_the_decoder_s_options_to_the_model():
         "corners aligned here, half_pixel there",
     ]
     ours.model.name = "classifier"
-    with pytest.raises(UserError, match=r'add --config.model.multi_grid="\(\)" --config.model.c'):
+    with pytest.raises(
+        UserError, match=r'multi_grid="\(\)" --config.model.first_block_rate=pre.* --config.model.c'
+    ):
         check(theirs, ours)
 
 
