@@ -5,6 +5,8 @@ Data:    jaxseg data prepare voc --source VOCdevkit   (extended by SBD's masks, 
 Claim:   the recipe of DeepLabv3 (Chen et al. 2017, section 4.1), which DeepLabv3+ keeps (2018,
          section 4): to stand beside 77.21 (DeepLabv3, Table 5) and 78.85 (DeepLabv3+) mIoU on val,
          ResNet-101 at output stride 16, begun from ImageNet's weights. Not yet run.
+         Rates (2, 4, 8) in stage 4, corners aligned: with 513 = 32 * 16 + 1 pixels features lie at
+         every 16th (see jaxseg/ops/resize.py).
          Evaluated as the authors do: images unscaled on a canvas of 513x513, mean pixel around.
          Their second stage (batch norm frozen, output stride 8, on trainval) is not here.
 Command: jaxseg train --config configs/voc.py --config.init_from=WEIGHTS --workdir runs/voc
@@ -38,5 +40,7 @@ def get_config(arg: str = MODEL) -> ConfigDict:
     config.eval.every = 2500
     config.eval.batch_size = 8
     config.eval.canvas = (513, 513)
+    if "corners" in config.model and "corners=" not in arg:
+        config.model.corners = "aligned"
     config.checkpoint.every = 1000
     return config

@@ -121,12 +121,13 @@ def _unknown_key(message: str, argv: Sequence[str]) -> str:
 
 # Keys that earlier versions stored under another name, or that no version reads any more.
 RENAMED = {
+    "model.corners": "model.upsampling_corners",  # of U-Net, whose logits are not resized
     "loss.class_weights": "loss.cross_entropy.class_weights",
     "loss.label_smoothing": "loss.cross_entropy.label_smoothing",
 }
 REMOVED = {"dataset.builder_config", "lowerings.grouped_conv"}
 # What runs did that were stored before the key existed, where today's default is another.
-BEFORE: dict[str, Any] = {}
+BEFORE: dict[str, Any] = {"model.first_block_rate": "previous"}
 
 
 def load_config(workdir: Path) -> ConfigDict:
@@ -150,9 +151,12 @@ def migrate(stored: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
 
     What is added has the value that reproduces what the run did before the key existed.
     """
-    flat = {RENAMED.get(key, key): value for key, value in _flat(stored).items()}
-    flat = {key: value for key, value in flat.items() if key not in REMOVED}
+    flat = _flat(stored)
+    if flat.pop("model.dilate_strided", False):
+        flat["model.first_block_rate"] = "own"
     known = {**_flat(defaults.get_config(flat["model.name"]).to_dict()), **BEFORE}
+    flat = {k if k in known else RENAMED.get(k, k): value for k, value in flat.items()}
+    flat = {key: value for key, value in flat.items() if key not in REMOVED - known.keys()}
     added = {key for key in known if key not in flat and not _is_foreign(key, flat)}
     return _nested({**flat, **{key: known[key] for key in added}}), added
 

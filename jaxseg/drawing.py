@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxseg.data.source import Classes
+from jaxseg.data.pipeline import Skipped, next_readable
+from jaxseg.data.source import Classes, Source
 from jaxseg.errors import UserError
 
 VOID_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
@@ -86,6 +88,34 @@ def grid(
             picture.paste(cell, (left, top))
         top += height + gap
     return picture
+
+
+def draw_examples(
+    source: Source,
+    predict: Callable[[UInt8[np.ndarray, "h w 3"]], Int[np.ndarray, "h w"]],
+    count: int,
+    folder: Path,
+    skipped: Skipped | None = None,
+) -> Path | None:
+    """`folder`/NAME.png of a few examples: image, truth, prediction; returns the last path.
+
+    What can't be read goes to `skipped`, and the next example stands in for it.
+    """
+    path, size = None, len(source)
+    # Spread over the split, which is often sorted by scene.
+    for index in np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist():
+        candidates = [*range(index, size), *range(index)]
+        _, example = next_readable(source, candidates, skipped)
+        image = example["image"]
+        row = (
+            image,
+            overlay(image, example["label"], source.classes),
+            overlay(image, predict(image), source.classes),
+        )
+        path = folder / f"{example['name']}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grid([row], titles=("image", "truth", "prediction")).save(path)
+    return path
 
 
 def write_index_png(

@@ -86,10 +86,11 @@ def write_scores(
     scores: dict[str, Any], split: str, step: int, workdir: Path, changes: Sequence[str] = ()
 ) -> Path:
     """`eval/SPLIT/STEP.json`, whole or not at all; `changes` of the config stand in its name."""
-    words = [re.sub(r"[^\w.=,+-]", "_", change.lstrip("-")) for change in changes]
+    words = [re.sub(r"^-*config\.| ", "", change) for change in changes]
+    words = [re.sub(r"[^\w.=,()+-]", "_", word) for word in words]
     folder = workdir / "eval" / re.sub(r"[^\w.=+:%\[\]-]", "_", split)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ("-".join([str(step), *words]) + ".json")
+    path = folder / ("-".join([str(step), *words])[:200] + ".json")
     record = {"step": step, "split": split, "changes": list(changes), **scores}
     files.write_text(path, json.dumps(record, indent=1) + "\n")
     return path

@@ -7,13 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
-from jaxseg import evaluators, losses, models, optimizers, parallel, state, steps, tiles
+from jaxseg import evaluators, inference, losses, models, optimizers, parallel, state, steps
 from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.evaluators import Evaluator
+from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import catalogue, lowering
 from jaxseg.ops.norm import GLOBAL
 
@@ -24,7 +24,7 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 class Program:
     """What training, evaluation and prediction share."""
 
-    model: nn.Module
+    model: SegmentationModel
     init_state: Callable[[], state.TrainState]
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
@@ -55,8 +55,7 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
     )
     catalogue.check(config.lowerings)
     lowered = _with_lowerings(config, devices)
-    steps.check(model)
-    tiles.check(model, config.augment.crop_size, config.eval.tile_size)
+    inference.check(model, config.augment.crop_size, config.eval.tile_size)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(steps.normalize, mean=config.dataset.mean, std=config.dataset.std)
     train_step = functools.partial(

@@ -6,7 +6,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
+
+from jaxseg.models import contract
 
 
 @flax.struct.dataclass
@@ -26,18 +27,20 @@ class TrainState:
 
 
 def create(
-    model: nn.Module,
+    model: contract.SegmentationModel,
     tx: optax.GradientTransformation,
     *,
     seed: int,
     image_size: tuple[int, int],
     ema: bool,
 ) -> TrainState:
-    """Fresh parameters and statistics for images [1, *image_size, 3], the same for a seed."""
+    """Fresh parameters and statistics for images [1, *image_size, 3], the same for a seed.
+
+    Raises UserError where the model computes something else than it should.
+    """
     key = jax.random.key(seed)
     images = jnp.zeros((1, *image_size, 3), jnp.float32)
-    # Evaluation mode: the parameters are the same, and nothing is averaged over an image of zeros.
-    variables = model.init(key, images, train=False)
+    variables = contract.init(model, key, images)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     average = {"params": params, "batch_stats": batch_stats} if ema else None
     return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, tx.init(params), average)

@@ -10,14 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxseg import tiles
-from jaxseg.errors import UserError
+from jaxseg import inference
 from jaxseg.evaluators import Evaluator
 from jaxseg.losses import WeightedSum
-from jaxseg.ops import bands
+from jaxseg.models.contract import SegmentationModel
 from jaxseg.state import TrainState
 
 Normalize = Callable[[Array], Array]
@@ -32,20 +30,11 @@ def normalize(
     ).reshape(1, 1, 1, 3)
 
 
-def check(model: nn.Module) -> None:
-    """Raise UserError where logits do not lie over the image, as all steps take it."""
-    if getattr(model, "of_patches", False):
-        raise UserError(
-            "model classifier: fc_padding is 'valid', which labels patches of the image and not "
-            "its pixels: use fc_padding=symmetric"
-        )
-
-
 def train_step(
     state: TrainState,
     batch: Mapping[str, Array],
     *,
-    model: nn.Module,
+    model: SegmentationModel,
     tx: optax.GradientTransformation,
     loss: WeightedSum,
     aux_weight: float,
@@ -65,7 +54,7 @@ def train_step(
     whole batch's, however void falls. Batch norm sees one part at a time: its running statistics
     move n times.
     """
-    inside = _inside(tiles.context(model))
+    inside = _inside(model.context)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     if axis_name:  # each device its own dropout
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
@@ -84,7 +73,7 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        how = {"counts": counts, "corners": _corners(model)}
+        how = {"counts": counts, "corners": model.corners}
         terms = loss.terms(logits, labels, weights, **how)
         if "aux_logits" in endpoints:
             aux = loss.terms(endpoints["aux_logits"], labels, weights, **how)
@@ -134,7 +123,7 @@ def eval_step(
     variables: Mapping[str, Any],
     batch: Mapping[str, Array],
     *,
-    model: nn.Module,
+    model: SegmentationModel,
     normalize: Normalize,
     evaluators: Mapping[str, Evaluator],
     tile_size: int = 0,
@@ -155,31 +144,16 @@ def predict_step(
     variables: Mapping[str, Any],
     batch: Mapping[str, Array],
     *,
-    model: nn.Module,
+    model: SegmentationModel,
     normalize: Normalize,
     tile_size: int = 0,
 ) -> Int[Array, "b h w"]:
     """The most likely class of every pixel of `batch["image"]`.
 
-    A model without logits for the border of an image sees it mirrored there, `tile_size` pixels of
-    output at a time (see `tiles.overlap_tile`); `batch["size"]`, int32 [b 2], says where images end
-    and padding begins. Others see all as it is.
+    `batch["size"]`, int32 [b 2], says where images end and padding begins, see `inference.classes`.
     """
-
-    def classify(images: Array) -> Array:
-        logits, _ = model.apply(variables, images, train=False)
-        size = logits.shape[1:3] if tiles.context(model) else images.shape[1:3]
-        return bands.argmax(logits, size, _corners(model))
-
     images = normalize(batch["image"])
-    if tiles.context(model):
-        return tiles.overlap_tile(classify, images, batch["size"], model, tile_size)
-    return classify(images)
-
-
-def _corners(model: nn.Module) -> str:
-    """How logits lie over the image, see `ops.resize`."""
-    return getattr(model, "corners", "half_pixel")
+    return inference.classes(model, variables, images, batch["size"], tile_size=tile_size)
 
 
 def _inside(border: int) -> tuple[slice, ...]:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, evaluation, hosts, initial, predict, profiling, runs, tiles
+from jaxseg import checkpoint, data, drawing, evaluation, hosts, inference, initial, profiling, runs
 from jaxseg.config import check_config, check_unchanged, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Classes, Source
@@ -21,6 +22,7 @@ from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
 from jaxseg.lock import locked
 from jaxseg.metrics import percent, table
+from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
@@ -128,11 +130,17 @@ def _train(
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
         weigh=weigh,
-        context=tiles.context(program.model),
+        context=program.model.context,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    for warning in (
+        corner_mismatch(program.model, config.augment.crop_size),
+        evaluation_mismatch(program.model, config.eval.canvas, config.eval.size_multiple),
+    ):
+        if warning:
+            progress.say(f"warning: {warning}")
     progress.say(_opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 
@@ -275,7 +283,14 @@ def _finish(
     """The last words: a table, pictures, and what to do next."""
     print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
     print(table(scores))
-    pictures = predict.draw(program, config, state, source, workdir)
+    variables = state.eval_variables
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        return inference.predict_image(program.predict_step, variables, image, config)
+
+    folder = workdir / "predictions"
+    skipped = pipeline.Skipped(print) if config.pipeline.on_unreadable == "skip" else None
+    pictures = drawing.draw_examples(source, predict, config.num_predictions, folder, skipped)
     print(f"\npictures:  {pictures}" if pictures else "")
     beside = os.path.relpath(Path(sys.executable).parent / "jaxseg")
     jaxseg = "jaxseg" if shutil.which("jaxseg") else beside

@@ -1,15 +1,16 @@
 """The model zoo: full-size models with their papers, their cost, and whose weights fit them."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg import models, tiles
+from jaxseg import models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +46,18 @@ EFFICIENTNET = (
     "timm_tf_efficientnet_lite0",
     "efficientnet_lite0_pytorch",
 )
-TORCHVISION = {"output_stride": 8, "head_conv": True, "aux_head": True, "dropout": 0.5}
+TORCHVISION = {
+    "output_stride": 8,
+    "first_block_rate": "previous",
+    "head_conv": True,
+    "aux_head": True,
+    "dropout": 0.5,
+}
 SMP = {
     "separable": True,
     "depthwise_norm": False,
     "head_conv": True,
     "decoder_depth": 1,
-    "dilate_strided": True,
     "dropout": 0.5,
     "corners": "aligned",
     "atrous_rates": (12, 24, 36),
@@ -125,29 +131,75 @@ class Cost:
     multiply_adds: int
 
 
-def cost(model: nn.Module, height: int, width: int) -> Cost:
+def cost(model: nn.Module, height: int, width: int, traced: dict[Any, Any] | None = None) -> Cost:
     """Count parameters and multiply-adds for an RGB image, without computing anything.
 
     Every weight of a kernel is used once at each position: the output's of a convolution, the
     input's of a transposed one, whichever are fewer. Fixed interpolation, norms and activations
     are not counted; neither torchvision nor the papers do.
-    """
-    multiply_adds = 0
 
-    def count(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-        nonlocal multiply_adds
+    A module like one before, on inputs of the same shapes, is not traced again. `traced` keeps
+    them from one model to the next.
+    """
+    counter = _Counter({} if traced is None else traced)
+    images = jnp.zeros((1, height, width, 3))
+    with nn.intercept_methods(counter.call):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    return Cost(counter.parameters, counter.multiply_adds)
+
+
+class _Counter:
+    """Adds up what the modules of a model have, while it is traced."""
+
+    def __init__(self, traced: dict[Any, Any]):
+        self.parameters = self.multiply_adds = 0
+        self._traced = traced  # signature -> parameters, multiply-adds, shapes of the output
+        self._paths: set[tuple[str, ...]] = set()  # a module that is called twice is one
+
+    def call(self, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        """Intercepts a method of a module."""
+        module = context.module
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
+        key = _signature(module, args, kwargs)
+        is_new = module.path not in self._paths
+        self._paths.add(module.path)
+        if key in self._traced:
+            parameters, multiply_adds, shapes = self._traced[key]
+            self.parameters += parameters * is_new
+            self.multiply_adds += multiply_adds
+            return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        before = self.parameters, self.multiply_adds
         out = call(*args, **kwargs)
-        if context.method_name == "__call__":
-            kernel = context.module.get_variable("params", "kernel")
-            if kernel is not None:
-                positions = min(math.prod(x.shape[1:3]) for x in (args[0], out))
-                multiply_adds += positions * kernel.size
+        params = module.variables.get("params", {})
+        own = {name: x for name, x in params.items() if not isinstance(x, Mapping)}
+        self.parameters += sum(x.size for x in own.values()) * is_new
+        if "kernel" in own:
+            positions = min(math.prod(x.shape[1:3]) for x in (args[0], out))
+            self.multiply_adds += positions * own["kernel"].size
+        if is_new:
+            added = self.parameters - before[0], self.multiply_adds - before[1]
+            shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), out)
+            self._traced[key] = (*added, shapes)
         return out
 
-    images = jnp.zeros((1, height, width, 3))
-    with nn.intercept_methods(count):
-        variables = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
-    return Cost(sum(x.size for x in jax.tree.leaves(variables["params"])), multiply_adds)
+
+def _signature(module: nn.Module, args: Any, kwargs: Any) -> Any:
+    """What decides the shapes of a module's parameters and outputs: its fields, and its inputs."""
+    inputs = jax.tree.map(
+        lambda x: (x.shape, x.dtype) if hasattr(x, "shape") else x, (args, kwargs)
+    )
+    return type(module), _fields(module), repr(inputs)
+
+
+def _fields(value: Any) -> Any:
+    """The fields of a module, or of the layers that are bound in it, by value."""
+    if isinstance(value, functools.partial):
+        return value.func, value.args, repr(sorted(value.keywords.items()))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return tuple((n, _fields(getattr(value, n))) for n in names if n not in ("parent", "name"))
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def build(entry: Entry) -> nn.Module:
@@ -156,14 +208,24 @@ def build(entry: Entry) -> nn.Module:
     return models.build(entry.model, classes, dtype=jnp.float32, **entry.options)
 
 
-def row(entry: Entry, size: int) -> tuple[str, str, str, str, str]:
+def entries() -> list[Entry]:
+    """The zoo, and the models of other files in jaxseg/models as their defaults are."""
+    known = {entry.model for entry in ZOO}
+    others = (name for name in models.names() if name not in known)
+    return [*ZOO, *(Entry(name, {}, models.summary(name)) for name in others)]
+
+
+def row(
+    entry: Entry, size: int, traced: dict[Any, Any] | None = None
+) -> tuple[str, str, str, str, str]:
     """Parameters in millions, multiply-adds in 1e9 at `size`, paper, argument, weights.
 
-    A model that does not take images of this size is counted at the next larger one it takes.
+    `traced` as in `cost`. A model that does not take images of this size is counted at the next
+    larger one it takes.
     """
     model: Any = build(entry)
-    side = model.fit(size) if tiles.context(model) else size
-    found = cost(model, side, side)
+    side = model.fit(size)
+    found = cost(model, side, side, traced)
     return (
         f"{found.parameters / 1e6:.2f}",
         f"{found.multiply_adds / 1e9:.1f}" + (f" at {side}" if side != size else ""),

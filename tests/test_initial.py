@@ -51,7 +51,7 @@ def test_a_run_starts_from_what_evaluation_of_another_used(config, source, capsy
     assert_equal(state.batch_stats, averages["batch_stats"])
     assert_equal(state.ema, averages)
     assert int(state.step) == 0
-    assert "unet of" in capsys.readouterr().out
+    assert "unet of" in capsys.readouterr().err
 
 
 def test_no_two_leaves_share_memory(config):
@@ -112,7 +112,7 @@ def test_other_classes_re_initialise_the_logits(config, capsys, tmp_path, monkey
     monkeypatch.setattr(pretrained, "load", lambda source: wider)
     _, state = begin(config)
     classes = imported.variables["params/logits/bias"].size
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert f"logits re-initialised: {2 * classes} classes there, {classes} here" in said
     level = state.params["encoder"]["level0"]["conv1"]["kernel"]
     np.testing.assert_array_equal(level, imported.variables["params/encoder/level0/conv1/kernel"])

@@ -15,6 +15,8 @@ from jaxseg import data, evaluation, losses, parallel, state, steps
 from jaxseg.config import check_config
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
+from jaxseg.models.contract import CoversImage
+from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.program import build_program
 
 WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
@@ -129,8 +131,13 @@ def test_the_state_is_split_over_devices_and_trains_the_same(sgd_config, monkeyp
         assert here < sum(array.nbytes for array in arrays) / 3
 
 
-class Dropped(nn.Module):
+class Dropped(CoversImage, nn.Module):
     """Remembers what dropout left of ones."""
+
+    num_classes: int = 2
+    dtype: Any = jnp.float32
+    statistics: Statistics = GLOBAL
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images, *, train):

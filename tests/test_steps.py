@@ -13,6 +13,8 @@ import pytest
 
 from jaxseg import evaluators, losses, state, steps
 from jaxseg.data.source import Classes, voc_palette
+from jaxseg.models.contract import CoversImage
+from jaxseg.ops.norm import GLOBAL, Statistics
 
 VOID, MEAN, STD = 255, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
 
@@ -20,10 +22,14 @@ VOID, MEAN, STD = 255, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
 EVALUATORS = evaluators.build(("miou",), Classes(("a", "b", "c"), voc_palette(3), VOID))
 
 
-class Quarter(nn.Module):
+class Quarter(CoversImage, nn.Module):
     """Scores at a quarter of the size: the mean of 4x4 blocks, times a learned matrix."""
 
     aux: bool = False
+    num_classes: int = 3
+    dtype: Any = jnp.float32
+    statistics: Statistics = GLOBAL
+    remat: bool = False
     corners: str = "half_pixel"
 
     @nn.compact
@@ -34,11 +40,14 @@ class Quarter(nn.Module):
         return logits, {"aux_logits": logits} if self.aux else {}
 
 
-class Inner(nn.Module):
+class Inner(CoversImage, nn.Module):
     """Scores of all pixels but the outermost: the sum of 3x3, times a learned matrix."""
 
+    num_classes: int = 3
+    dtype: Any = jnp.float32
+    statistics: Statistics = GLOBAL
+    remat: bool = False
     context = 1
-    grid = 1
 
     def fit(self, size):
         return max(size, 3)
@@ -69,7 +78,8 @@ def batch():
     label = rng.integers(0, 3, (2, 8, 8)).astype(np.int32)
     label[1, 3:] = VOID
     image = rng.integers(0, 255, (2, 8, 8, 3), np.uint8)
-    return {"image": jnp.asarray(image), "label": jnp.asarray(label)}
+    size = jnp.array([[8, 8], [8, 8]], jnp.int32)  # no padding
+    return {"image": jnp.asarray(image), "label": jnp.asarray(label), "size": size}
 
 
 def test_images_are_normalised_by_the_data_sets_statistics():
@@ -139,7 +149,6 @@ def test_prediction_and_evaluation_see_the_border_mirrored(batch, tile_size):
         "normalize": functools.partial(steps.normalize, mean=MEAN, std=STD),
         "tile_size": tile_size,
     }
-    batch["size"] = jnp.array([[8, 8], [8, 8]])  # no padding
     mask = steps.predict_step({"params": first.params}, batch, **fixed)
     pad = ((0, 0), (1, 1), (1, 1), (0, 0))
     mirrored = np.pad(np.asarray(batch["image"]), pad, mode="reflect")

@@ -20,7 +20,7 @@ class JaxsegSide:
         self._train = setting.mode == "train"
         self.state = self._program.parallel.place_state(_fresh(self._program.init_state))
         batch = self._program.parallel.place(setting.examples())
-        self._batch = batch if self._train else {"image": batch["image"]}
+        self._batch = batch
         self._variables = self.state.eval_variables
         if not self._train:  # no momentum
             self.state = self.state.replace(opt_state=None)

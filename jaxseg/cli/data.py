@@ -50,7 +50,6 @@ def _show(argv: Sequence[str]) -> None:
     config = flags.parse_config(values, "data show", argv)
     out = Path(flags.required(values, "data show", "out"))
     config, source = open_source(config, values["data_dir"].value, "train")
-    from jaxseg import tiles
     from jaxseg.data.borders import weigher
     from jaxseg.data.stats import training_grid
     from jaxseg.program import build_program
@@ -62,7 +61,7 @@ def _show(argv: Sequence[str]) -> None:
         mean=config.dataset.mean,
         seed=config.seed,
         weigh=weigher(config.loss, source.classes),
-        context=tiles.context(program.model),
+        context=program.model.context,
         skipped=_skipped(config),
     )
     try:

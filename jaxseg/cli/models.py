@@ -1,6 +1,7 @@
 """`jaxseg models`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxseg.cli import flags
 from jaxseg.errors import UserError
@@ -17,7 +18,8 @@ def models(argv: Sequence[str]) -> None:
       --markdown               a Markdown table, as in the README
 
     Segmentation models are counted for the 21 classes of PASCAL VOC, classifiers for ImageNet's
-    1000. `jaxseg weights inspect SOURCE` says what a file of weights fits.
+    1000. Files of your own in jaxseg/models come last. `jaxseg weights inspect SOURCE` says what a
+    file of weights fits.
 
     Example:
       jaxseg models --size 224
@@ -32,7 +34,8 @@ def models(argv: Sequence[str]) -> None:
     flags.quiet()
     from jaxseg import zoo
 
-    columns = (HEADINGS, *(zoo.row(entry, int(text)) for entry in zoo.ZOO))
+    traced: dict[Any, Any] = {}  # what models share is traced once
+    columns = (HEADINGS, *(zoo.row(entry, int(text), traced) for entry in zoo.entries()))
     if values["markdown"].value:
         rule = ("---:", "---:", "---", "---", "---")
         for cells in (HEADINGS, rule, *columns[1:]):

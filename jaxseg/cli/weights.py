@@ -69,8 +69,8 @@ def _convert(argv: Sequence[str]) -> None:
 
     if checkpoint.steps(workdir / "checkpoints"):
         raise UserError(f"--workdir {workdir} holds a run already: choose another folder")
-    classes = _classes(config)
     config = check_config(config)
+    classes = _classes(config)
     program = build_program(config, classes, announce=print)
     imported = pretrained.load(source)
     state, report = initial.with_weights(program, config, imported)

@@ -91,7 +91,7 @@ def apply(
     A scaled image larger than the crop is cut at a random place, a smaller one put at one. For a
     model that gives no logits for a border of `context` pixels, the place is that of the rest: all
     of the image is trained on. It then goes on mirrored outside, as such a model sees it in
-    prediction (`jaxseg/tiles.py`).
+    prediction (`jaxseg/inference.py`).
 
     Downscaling does not smooth first (as in the DeepLab papers' code).
     """

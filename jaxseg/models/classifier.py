@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models import efficientnet_lite, encoders, mobilenet_v2
 from jaxseg.models.blocks import score
+from jaxseg.models.contract import CoversImage
 from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.resize import check_corners
@@ -22,10 +23,11 @@ from jaxseg.ops.resize import check_corners
 FC_PADDINGS = ("valid", "symmetric")
 
 
-class Classifier(nn.Module):
+class Classifier(CoversImage, nn.Module):
     """Logits at the encoder's output stride; endpoints the encoder's, then "head" or "fc7".
 
     - `backbone`, `output_stride`, `multi_grid`, `width_multiplier`, `rounding` as in `encoders`.
+    - `first_block_rate` "previous" (see `resnet`): dense logits hold those of stride 32.
     - mobilenet_v2 and efficientnet_lite0 have a 1x1 convolution to 1280 channels before the logits.
     - vgg16 has fc6 (7x7) and fc7 (1x1) of `fc_width` channels. `fc_padding` of fc6 "valid" is the
       classifier on every patch, for images of at least 193 pixels (224 with rounding "floor");
@@ -39,6 +41,7 @@ class Classifier(nn.Module):
     backbone: str = "resnet50"
     output_stride: int = 32
     multi_grid: tuple[int, ...] = ()
+    first_block_rate: str = "previous"
     width_multiplier: float = 1.0
     rounding: str = "ceil"
     fc_width: int = 4096
@@ -61,9 +64,13 @@ class Classifier(nn.Module):
         super().__post_init__()
 
     @property
-    def of_patches(self) -> bool:
-        """Whether logit i is that of the patch about pixel 32 * i + 111.5: the border has none."""
-        return self.backbone == "vgg16" and self.fc_padding == "valid"
+    def labels_pixels(self) -> bool:
+        """False for vgg16 with unpadded fc6: logit i is of the patch about pixel 32 * i + 111.5."""
+        return self.backbone != "vgg16" or self.fc_padding != "valid"
+
+    @property
+    def interpolation(self) -> tuple[int, str]:
+        return self.output_stride, self.corners
 
     @nn.compact
     def __call__(

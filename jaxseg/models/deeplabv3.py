@@ -4,7 +4,8 @@ Atrous features (section 3.1), of which more blocks can be cascaded (3.2.1), the
 pyramid pooling (3.3) and a 1x1 to the classes. The paper's best: `multi_grid` (1, 2, 4), trained at
 output stride 16, evaluated at 8 (table 6).
 
-torchvision's deeplabv3_resnet50: `output_stride` 8, `head_conv`, `aux_head`, `dropout` 0.5.
+torchvision's deeplabv3_resnet50: `output_stride` 8, `first_block_rate` "previous", `head_conv`,
+`aux_head`, `dropout` 0.5.
 TensorFlow's DeepLabv3-MobileNetV2: `atrous_rates` () and padding "tf_same", corners "aligned".
 """
 
@@ -17,6 +18,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.models import encoders
 from jaxseg.models.blocks import ConvNormReLU, SeparableConvNormReLU, auxiliary_head, score
+from jaxseg.models.contract import CoversImage
 from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.pyramid import mean_bins
@@ -82,11 +84,12 @@ class SPP(nn.Module):
         return ConvNormReLU(self.features, self.layers, kernel_size=1, name="project")(x)
 
 
-class DeepLabV3(nn.Module):
+class DeepLabV3(CoversImage, nn.Module):
     """Logits at the output stride; endpoints the backbone's, "context", "aux_logits" if asked.
 
     - `backbone`, `output_stride` of its last stage, `multi_grid`, `width_multiplier`,
-      `dilate_strided`: see `encoders`. `output_stride` may differ between training and evaluation.
+      `first_block_rate`: see `encoders` and `resnet`. `output_stride` may differ between training
+      and evaluation.
     - `stages` up to 7 cascades copies of ResNet's last stage; `output_stride` may then be up to
       256 (table 1).
     - `context_module`: "aspp", "spp" (see `SPP`), or "none", which leaves the cascade alone.
@@ -105,7 +108,7 @@ class DeepLabV3(nn.Module):
     output_stride: int = 16
     multi_grid: tuple[int, ...] = ()
     width_multiplier: float = 1.0
-    dilate_strided: bool = False
+    first_block_rate: str = "own"
     stages: int = 4
     context_module: str = "aspp"
     atrous_rates: tuple[int, ...] = (6, 12, 18)
@@ -131,6 +134,10 @@ class DeepLabV3(nn.Module):
             known = ", ".join(CONTEXTS)
             raise UserError(f"context_module is {self.context_module!r}, expected one of {known}")
         super().__post_init__()
+
+    @property
+    def interpolation(self) -> tuple[int, str]:
+        return self.output_stride, self.corners
 
     @nn.compact
     def __call__(

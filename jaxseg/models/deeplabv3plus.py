@@ -5,7 +5,7 @@ of stride 4 and refines. Its 3x3 convolutions are dense, as in the paper's ResNe
 or with `separable` depthwise separable, as in those on Xception (table 5).
 
 segmentation-models-pytorch's DeepLabV3Plus: `separable` without `depthwise_norm`, `head_conv`,
-`decoder_depth` 1, `dilate_strided`, `dropout` 0.5, corners "aligned", rates (12, 24, 36).
+`decoder_depth` 1, `dropout` 0.5, corners "aligned", rates (12, 24, 36).
 """
 
 import flax.linen as nn

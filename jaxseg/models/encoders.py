@@ -31,20 +31,21 @@ ENCODERS: dict[str, type[nn.Module]] = {
 # Options that only some encoders have, with the value that asks for nothing.
 NEUTRAL = {
     "multi_grid": (),
-    "dilate_strided": False,
     "stages": 4,
     "rounding": "ceil",
     "batch_norm": False,
 }
+# ResNet's alone. Of the other encoders every source keeps the previous rate, whatever this says.
+_RESNET_ONLY = "first_block_rate"
 
 
 def build(backbone: str, layers: Layers, **options: Any) -> nn.Module:
     """The encoder, its parameters under "encoder"; call it inside a model.
 
     `options`: `output_stride` (32) and `width_multiplier` (1.0) of them all; `multi_grid`,
-    `dilate_strided`, `stages`, `rounding` and `batch_norm` of those whose class has them. Raises
-    UserError on an unknown backbone or value, and where the encoder lacks an option that is not
-    neutral.
+    `stages`, `rounding` and `batch_norm` of those whose class has them; `first_block_rate` of
+    ResNet. Raises UserError on an unknown backbone or value, and where the encoder lacks an option
+    that is not neutral.
     """
     if layers.padding == "valid":
         raise UserError("padding is 'valid', which no backbone has: use 'symmetric' or 'tf_same'")
@@ -53,7 +54,7 @@ def build(backbone: str, layers: Layers, **options: Any) -> nn.Module:
 
 def options_of(model: nn.Module) -> dict[str, Any]:
     """The options of `build` that are fields of `model`, with their values there."""
-    names = ("output_stride", "width_multiplier", *NEUTRAL)
+    names = ("output_stride", "width_multiplier", *NEUTRAL, _RESNET_ONLY)
     return {name: getattr(model, name) for name in names if hasattr(model, name)}
 
 
@@ -73,7 +74,8 @@ def _maker(
         raise UserError(f"width_multiplier is {width_multiplier}, expected more than 0")
     encoder = ENCODERS[backbone]
     for option, value in options.items():
-        if option not in encoder.__dataclass_fields__ and value != NEUTRAL[option]:
+        lacks = option not in encoder.__dataclass_fields__ and option != _RESNET_ONLY
+        if lacks and value != NEUTRAL[option]:
             raise UserError(
                 f"{option} is {value!r}, but {backbone} has no such option: "
                 f"leave it at {NEUTRAL[option]!r}, or take another backbone"

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.models.blocks import score
+from jaxseg.models.contract import CoversImage
 from jaxseg.models.vgg import VGG16
 from jaxseg.ops.layers import Layers, bind_model
 from jaxseg.ops.norm import GLOBAL, Statistics
@@ -44,7 +45,7 @@ PADDINGS = ("paper", "same")
 LEARNED = ("none", "skips", "all")
 
 
-class FCN(nn.Module):
+class FCN(CoversImage, nn.Module):
     """Logits at full resolution; endpoints "pool1".."pool5", "fc7" and the scores before fusion.
 
     - `stride` of the last upsampling: 32, 16 (with pool4) or 8 (with pool4 and pool3). The score

@@ -13,15 +13,17 @@ from jaxtyping import Array, Float
 
 from jaxseg.models import encoders
 from jaxseg.models.blocks import auxiliary_head, fcn_head
+from jaxseg.models.contract import CoversImage
 from jaxseg.ops.layers import bind_model
 from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.ops.resize import check_corners
 
 
-class FCNResNet(nn.Module):
+class FCNResNet(CoversImage, nn.Module):
     """Logits at the output stride; endpoints the backbone's, and "aux_logits" if asked.
 
-    - `backbone`, `output_stride`, `multi_grid`, `width_multiplier`: see `encoders`.
+    - `backbone`, `output_stride`, `multi_grid`, `width_multiplier`: see `encoders`;
+      `first_block_rate` (see `resnet`) is torchvision's.
     - `aux_head`: a second head on "stage3", at that stage's stride.
     - `dropout` in the head: torchvision's 0.1.
     - `corners` of the last resize, to the labels' size.
@@ -31,6 +33,7 @@ class FCNResNet(nn.Module):
     backbone: str = "resnet50"
     output_stride: int = 8
     multi_grid: tuple[int, ...] = ()
+    first_block_rate: str = "previous"
     width_multiplier: float = 1.0
     dropout: float = 0.1
     aux_head: bool = True
@@ -46,6 +49,10 @@ class FCNResNet(nn.Module):
         encoders.check_options(self.backbone, **encoders.options_of(self))
         check_corners(self.corners)
         super().__post_init__()
+
+    @property
+    def interpolation(self) -> tuple[int, str]:
+        return self.output_stride, self.corners
 
     @nn.compact
     def __call__(

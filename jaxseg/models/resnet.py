@@ -5,8 +5,18 @@ are torchvision's and timm's "v1.5": it strides in its 3x3. The last batch norm 
 branch starts with scale zero, so that every block starts as the identity (Goyal et al. 2017,
 section 5.1).
 
-Past the output stride a stage keeps its resolution, and every convolution that would have followed
-its stride is dilated instead (see `atrous`).
+Past the output stride a stage keeps its resolution and its convolutions are dilated instead (see
+`atrous`). Sources differ in its first block, and `first_block_rate` chooses:
+
+- "own": the first 3x3 has the stage's rate, as all others. DeepLabv3 (Chen et al. 2017, section
+  3.2.1): at output stride 16 the rates of stage 4 are 2 times `multi_grid`, at 8 they are 4 times
+  `multi_grid` and those of stage 3 are 2. So it is in the authors' TensorFlow code, whose stages
+  stride in their last block, and in segmentation-models-pytorch.
+- "previous": the first 3x3, which had the stride, keeps the rate before it: 1 at output stride 16.
+  Then features equal those of the strided network at all positions that it has. torchvision (its
+  FCN and DeepLabv3 weights need it) and timm have this form.
+
+The variants "..._v1" have their stride before the 3x3: both are the same there.
 """
 
 import flax.linen as nn
@@ -26,6 +36,7 @@ VARIANTS = {
     "resnet50_v1": (True, False, (3, 4, 6, 3)),
     "resnet101_v1": (True, False, (3, 4, 23, 3)),
 }
+FIRST_BLOCK_RATES = ("own", "previous")
 
 
 def check_options(
@@ -93,13 +104,12 @@ class ResNet(nn.Module):
     """Endpoints "stem" (stride 2, before its max pooling) and "stage1".."stage4".
 
     - Strides of the stages: 4, 8, 16, 32, none above `output_stride` (8, 16 or 32).
-    - `multi_grid` multiplies the dilations of the blocks of stage 4 and later (Chen et al. 2017,
-      section 3.2.1); () is all ones.
+    - `multi_grid`: unit rates of the blocks of stage 4 and later, which multiply the stage's rate
+      (Chen et al. 2017, section 3.2.1); () is all ones.
+    - `first_block_rate` of a dilated stage: "own" or "previous", see above.
     - `width_multiplier` 1 is the paper's 64 channels of the stem.
     - `stages` up to 7 appends copies of stage 4, each with its stride or the dilation that stands
       for it: DeepLabv3's cascade (section 3.2).
-    - `dilate_strided` dilates the convolution that had the stride too, as
-      segmentation-models-pytorch does: the features are then not those of stride 32.
     """
 
     variant: str
@@ -108,10 +118,13 @@ class ResNet(nn.Module):
     multi_grid: tuple[int, ...] = ()
     width_multiplier: float = 1.0
     stages: int = 4
-    dilate_strided: bool = False
+    first_block_rate: str = "own"
 
     def __post_init__(self):
         check_options(self.variant, self.output_stride, self.multi_grid, self.stages)
+        if self.first_block_rate not in FIRST_BLOCK_RATES:
+            known = " or ".join(FIRST_BLOCK_RATES)
+            raise UserError(f"first_block_rate is {self.first_block_rate!r}, expected {known}")
         super().__post_init__()
 
     @nn.compact
@@ -127,15 +140,18 @@ class ResNet(nn.Module):
         blocks = [(stage, i) for stage, n in enumerate(depths, start=1) for i in range(n)]
         wanted = [2 if i == 0 and stage > 1 else 1 for stage, i in blocks]
         replaced = replace_strides(wanted, self.output_stride, reached=4)
-        for (stage, i), dense, (stride, before) in zip(blocks, wanted, replaced, strict=True):
-            after = before * dense // stride  # what comes after a stride left out is dilated by it
-            grid = self.multi_grid[i] if self.multi_grid and stage >= 4 else 1
+        for (stage, i), stride_asked, (stride, before) in zip(
+            blocks, wanted, replaced, strict=True
+        ):
+            rate = before * stride_asked // stride  # a stride left out dilates what comes after it
+            first_rate = rate if self.first_block_rate == "own" else before
+            unit_rate = self.multi_grid[i] if self.multi_grid and stage >= 4 else 1
             x = out[f"stage{stage}"] = self.layers.block(Block)(
                 width << (min(stage, 4) - 1),
                 bottleneck,
                 stride_in_3x3,
                 stride,
-                ((after if self.dilate_strided else before) * grid, after * grid),
+                (first_rate * unit_rate, rate * unit_rate),
                 self.layers,
                 # a copy of stage 4 projects as it does: parameters do not depend on strides
                 project=i == 0 and stage > 4,

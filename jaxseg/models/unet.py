@@ -2,7 +2,7 @@
 
 The paper's net is `padding="valid", batch_norm=False, dropout=(0.5, 0.5)`: unpadded convolutions
 turn 572 pixels into 388, skips are cropped, and an image is predicted tile by tile with its border
-mirrored (`jaxseg/tiles.py`). Weights start as He et al. 2015 have it (section 3), from a truncated
+mirrored (`jaxseg/inference.py`). Weights start as in He et al. 2015 (section 3), from a truncated
 normal distribution of the same variance.
 
 The default pads every convolution, so that the logits are as large as the image, and follows each
@@ -96,8 +96,9 @@ class UNet(nn.Module):
       and "bicubic" double the map, then a 3x3 convolution halves the channels; "bed_of_nails" does
       so too, its zeros filled by that convolution. For "max_unpool" a 1x1 halves them first, since
       the indices are those of the skip's channels.
-    - `corners` of bilinear and bicubic (see `ops.resize`): "aligned" has no "valid" form, since
-      what it does to a pixel depends on the size of the map.
+    - `upsampling_corners` of bilinear and bicubic (see `ops.resize`). "half_pixel" is what 2x2
+      pooling fits; "aligned" moves pixels by an amount that depends on the size of the map, so that
+      it has no "valid" form.
     """
 
     num_classes: int
@@ -107,7 +108,7 @@ class UNet(nn.Module):
     batch_norm: bool = True
     dropout: tuple[float, ...] = ()
     upsampling: str = "transposed"
-    corners: str = "half_pixel"
+    upsampling_corners: str = "half_pixel"
     dtype: Any = jnp.float32
     statistics: Statistics = GLOBAL
     remat: bool = False
@@ -121,10 +122,17 @@ class UNet(nn.Module):
                 f"{self.depth} has {self.depth + 1} levels: give one for each, or for the last few"
             )
         check_method(self.upsampling, tuple(UPSAMPLING))
-        check_corners(self.corners)
-        if self.padding == "valid" and self.corners == "aligned":
-            raise UserError("unet: padding 'valid' has no corners 'aligned': use 'half_pixel'")
+        check_corners(self.upsampling_corners)
+        if self.padding == "valid" and self.upsampling_corners == "aligned":
+            raise UserError(
+                "unet: padding 'valid' has no upsampling_corners 'aligned': use 'half_pixel'"
+            )
         super().__post_init__()
+
+    # of models/contract.py, the rest of which depends on the padding
+    corners = "half_pixel"  # logits are as large as the image, or as its part that has some
+    interpolation = (1, "half_pixel")  # maps are doubled as exactly as pooling halved them
+    labels_pixels = True
 
     @property
     def context(self) -> int:
@@ -200,7 +208,9 @@ class UNet(nn.Module):
             x = _centre(conv(x), indices.shape)  # zeros where unpadded convolutions lost pixels
             x = max_unpool(x, indices, (skip.shape[1], skip.shape[2]))
             return _centre(x, (b, rows, cols))
-        x = enlarge(x, (2 * h, 2 * w), self.upsampling, corners=self.corners)[:, :rows, :cols]
+        x = enlarge(x, (2 * h, 2 * w), self.upsampling, corners=self.upsampling_corners)[
+            :, :rows, :cols
+        ]
         if self.padding == "valid":
             x = _centre(x, (b, rows - 2 * dropped, cols - 2 * dropped))
         return conv(x)

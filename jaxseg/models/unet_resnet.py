@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.models import encoders, xception
+from jaxseg.models.contract import CoversImage
 from jaxseg.models.unet import DoubleConv
 from jaxseg.ops.layers import bind_model
 from jaxseg.ops.norm import GLOBAL, Statistics
@@ -22,13 +23,13 @@ from jaxseg.ops.upsample import Upsample, check_method
 SKIPS = ("stem", "stage1", "stage2", "stage3")  # of "up1".."up4"; "up0" has none
 
 
-class UNetResNet(nn.Module):
+class UNetResNet(CoversImage, nn.Module):
     """Logits as large as the image; endpoints the backbone's and "up4".."up0". Any size goes.
 
     - `backbone` (all but "xception", whose features leave out the border) and `width_multiplier`:
       see `encoders`; the ResNets are those with known weights.
     - `decoder_channels` of "up4", ..., "up0".
-    - `upsampling`: any of `ops.upsample`; `corners` of bilinear and bicubic.
+    - `upsampling`: any of `ops.upsample`; `upsampling_corners` of bilinear and bicubic.
     - `padding`, `norm_epsilon` and `norm_momentum` of all layers, as imported weights need them.
     """
 
@@ -37,7 +38,7 @@ class UNetResNet(nn.Module):
     width_multiplier: float = 1.0
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     upsampling: str = "nearest"
-    corners: str = "half_pixel"
+    upsampling_corners: str = "half_pixel"
     padding: str = "symmetric"
     norm_epsilon: float = 1e-5
     norm_momentum: float = 0.9
@@ -53,13 +54,20 @@ class UNetResNet(nn.Module):
                 "features leave out the border of the image: use 'xception65'"
             )
         check_method(self.upsampling)
-        check_corners(self.corners)
+        check_corners(self.upsampling_corners)
         if len(self.decoder_channels) != 5 or min(self.decoder_channels) < 1:
             raise UserError(
                 f"unet_resnet: decoder_channels is {self.decoder_channels}, expected 5 numbers of "
                 "at least 1, from the coarsest block to the finest"
             )
         super().__post_init__()
+
+    @property
+    def interpolation(self) -> tuple[int, str]:
+        if self.upsampling in ("bilinear", "bicubic"):
+            return 32, self.upsampling_corners
+        # copies of whole pixels keep half-pixel centres; the others double exactly
+        return (32 if self.upsampling in ("nearest", "resize_conv") else 1), "half_pixel"
 
     @nn.compact
     def __call__(
@@ -73,7 +81,9 @@ class UNetResNet(nn.Module):
         for level, features in zip(range(4, -1, -1), self.decoder_channels, strict=True):
             skip = out[SKIPS[level - 1]] if level else None
             like = images if skip is None else skip
-            up = Upsample(self.upsampling, layers, corners=self.corners, name=f"up{level}_resize")
+            up = Upsample(
+                self.upsampling, layers, corners=self.upsampling_corners, name=f"up{level}_resize"
+            )
             x = up(x, (like.shape[1], like.shape[2]))
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)

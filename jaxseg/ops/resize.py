@@ -39,7 +39,15 @@ def resize(
     - "half_pixel": pixel i is the area [i, i + 1), the areas of both images coincide (PyTorch's
       align_corners=False, today's TensorFlow, OpenCV).
     - "aligned": pixel i is the point i, the first and last points coincide (align_corners=True:
-      DeepLab's released TensorFlow models, on sizes 16 n + 1).
+      DeepLab's released TensorFlow models).
+
+    Which of them features need depends on the image's size. Strides of 32 in all put feature i of
+    padded convolutions at pixel 32 i, plus a constant. Images of 32 k + 1 pixels have k + 1
+    features, the last at the last pixel: "aligned" returns them to their pixels exactly. Images of
+    32 k have k: "half_pixel" puts them 32 pixels apart too (a constant away from their pixels, 7.5
+    at stride 16, which training absorbs). Either on the other's sizes spaces them wrongly, so that
+    they are off by up to half a stride, depending on the position. `corner_mismatch` of
+    models/contract.py finds that.
 
     `method`, each as `torch.nn.functional.interpolate` has it:
 

@@ -29,7 +29,7 @@ STRUCTURAL = frozenset(
 # at once, a classifier's fc6 is padded so that it labels small images.
 _MAY_DIFFER = frozenset({"output_stride", "at_once", "fc_padding"})
 # Of a classifier whose encoder another model takes; that model sets them for itself.
-_MAY_DIFFER_FROM_CLASSIFIER = frozenset({"multi_grid", "corners"})
+_MAY_DIFFER_FROM_CLASSIFIER = frozenset({"multi_grid", "first_block_rate", "corners"})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,6 +76,7 @@ def test_logits_are_the_strided_ones_made_dense(strides, options, random_variabl
     """
     images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 97, 135, 3)), jnp.float32)
     options = {"atrous_rates": (4, 8), "image_pooling": False, **SMALL, **options}
+    options["first_block_rate"] = "previous"
 
     def logits(variables, output_stride):
         model = DeepLabV3(3, output_stride=output_stride, **options)

@@ -71,6 +71,7 @@ def test_atrous_features_are_the_strided_ones_made_dense(backbone, random_variab
 
     def endpoints(variables, output_stride):
         options = {"output_stride": output_stride, "width_multiplier": NARROW[backbone]}
+        options["first_block_rate"] = "previous"  # ResNet's own default is the paper's
         return encoders.build(backbone, EVALUATE, **options).apply(variables, images)
 
     narrow = encoders.build(backbone, EVALUATE, width_multiplier=NARROW[backbone])
@@ -167,7 +168,7 @@ def test_smallest_image(backbone, padding):
         ("resnet18", {"multi_grid": (1, 2, 4)}, "has 2 blocks"),
         ("xception65", {"multi_grid": (1, 2)}, "has 3 convolutions"),
         ("mobilenet_v2", {"multi_grid": (1, 2, 4)}, "mobilenet_v2 has no such option"),
-        ("xception65", {"dilate_strided": True}, "xception65 has no such option"),
+        ("resnet18", {"first_block_rate": "last"}, "first_block_rate is 'last'"),
         ("efficientnet_lite0", {"rounding": "floor"}, "leave it at 'ceil'"),
         ("vgg16", {"stages": 5}, "stages is 5, but vgg16 has no such option"),
         ("resnet50", {"width_multiplier": 0.0}, "width_multiplier is 0.0"),

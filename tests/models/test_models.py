@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import models, tiles
+from jaxseg import models
 from jaxseg.errors import UserError
 from jaxseg.ops.conv import Conv
 from jaxseg.ops.depthwise import DepthwiseConv
@@ -134,13 +134,13 @@ def train_gradient(model, variables, images, key):
 
 def pictures(model, b, h, w):
     """Images of this size, or for an unpadded model of the next larger one that goes in."""
-    if tiles.context(model):
+    if model.context:
         h, w = model.fit(h), model.fit(w)
     return jnp.asarray(np.random.default_rng(0).normal(size=(b, h, w, 3)), jnp.float32)
 
 
 def logits_shape(case, model, images):
-    stride, lost = STRIDES.get(case, 1), 2 * tiles.context(model)
+    stride, lost = STRIDES.get(case, 1), 2 * model.context
     b, h, w, _ = images.shape
     return b, math.ceil((h - lost) / stride), math.ceil((w - lost) / stride), CLASSES
 
@@ -263,7 +263,8 @@ def test_corners_reach_every_resize(case, monkeypatch):
 
     monkeypatch.setattr(resize, "interpolation_matrix", look)
     name, options = CASES[case]
-    options = {**options, "corners": "aligned", "upsampling": "bilinear"}
+    aligned = {"corners": "aligned", "upsampling_corners": "aligned", "upsampling": "bilinear"}
+    options = {**options, **aligned}
     options = {k: v for k, v in options.items() if k in models.options(name)}
     model = models.build(name, CLASSES, dtype=jnp.float32, **options)
     jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3)), train=False))

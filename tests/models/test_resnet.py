@@ -10,6 +10,7 @@ from jaxseg.ops.conv import Conv
 from jaxseg.ops.layers import bind
 
 LAYERS = bind(train=False, dtype=jnp.float32)
+PREVIOUS = {"first_block_rate": "previous"}
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,15 @@ def test_parameter_counts_and_strides(variant, count):
     ("options", "stage3", "stage4"),
     [
         ({}, [1] * 6, [1, 1, 1]),
-        ({"output_stride": 16}, [1] * 6, [1, 2, 2]),
-        # torchvision's with both strides replaced
-        ({"output_stride": 8}, [1, 2, 2, 2, 2, 2], [2, 4, 4]),
-        ({"output_stride": 16, "multi_grid": (1, 2, 4)}, [1] * 6, [1, 4, 8]),
-        # segmentation-models-pytorch's
-        ({"output_stride": 16, "dilate_strided": True}, [1] * 6, [2, 2, 2]),
-        ({"output_stride": 8, "dilate_strided": True}, [2] * 6, [4, 4, 4]),
+        # DeepLabv3, section 3.2.1, and segmentation-models-pytorch
+        ({"output_stride": 16}, [1] * 6, [2, 2, 2]),
+        ({"output_stride": 8}, [2] * 6, [4, 4, 4]),
+        ({"output_stride": 16, "multi_grid": (1, 2, 4)}, [1] * 6, [2, 4, 8]),
+        ({"output_stride": 8, "multi_grid": (1, 2, 4)}, [2] * 6, [4, 8, 16]),
+        # torchvision's, with one stride replaced and with both
+        ({"output_stride": 16, **PREVIOUS}, [1] * 6, [1, 2, 2]),
+        ({"output_stride": 8, **PREVIOUS}, [1, 2, 2, 2, 2, 2], [2, 4, 4]),
+        ({"output_stride": 16, "multi_grid": (1, 2, 4), **PREVIOUS}, [1] * 6, [1, 4, 8]),
     ],
 )
 def test_dilations_by_hand(options, stage3, stage4):
@@ -68,7 +71,7 @@ def test_dilations_of_the_cascade():
     """Stage 4 at output stride 16 multiplies by 2; each copy of it does again."""
     found = dilations(ResNet("resnet50", LAYERS, 16, multi_grid=(1, 2, 1), stages=6))
     rates = [[found[f"stage{s}_block{i}"] for i in range(1, 4)] for s in (4, 5, 6)]
-    assert rates == [[1, 4, 2], [2, 8, 4], [4, 16, 8]]
+    assert rates == [[2, 4, 2], [4, 8, 4], [8, 16, 8]]
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "tf_same"])
@@ -128,6 +131,7 @@ def test_a_block_starts_as_the_identity(bottleneck, run_compiled):
         ({"output_stride": 4}, "output_stride is 4, expected one of 8, 16, 32"),
         ({"output_stride": 64, "stages": 4}, "output_stride is 64"),
         ({"stages": 8}, "stages is 8"),
+        ({"first_block_rate": "own_"}, "first_block_rate is 'own_', expected own or previous"),
         ({"variant": "resnet18", "multi_grid": (1, 2, 4)}, "has 2 blocks"),
     ],
 )

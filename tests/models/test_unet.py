@@ -197,7 +197,7 @@ def test_odd_sizes_and_bfloat16(upsampling):
 @pytest.mark.parametrize("corners", ["half_pixel", "aligned"])
 @pytest.mark.parametrize("upsampling", ["bilinear", "bicubic"])
 def test_corners_reach_the_upsampling(upsampling, corners, random_variables):
-    model = UNet(3, width=2, depth=1, upsampling=upsampling, corners=corners)
+    model = UNet(3, width=2, depth=1, upsampling=upsampling, upsampling_corners=corners)
     images = pictures(1, 12, 10)
     variables = random_variables(model, images)
     # the convolution after the upsampling made the identity of its first channel
@@ -244,8 +244,11 @@ def test_dropout_acts_at_its_level_in_training_alone(random_variables, run_compi
         ({"depth": 1, "dropout": (0.1, 0.1, 0.5)}, "3 rates, but a net of depth 1 has 2 levels"),
         ({"upsampling": "bilinaer"}, "no upsampling 'bilinaer' here: did you mean 'bilinear'"),
         ({"upsampling": "resize_conv"}, "no upsampling 'resize_conv' here"),
-        ({"corners": "round"}, "corners is 'round'"),
-        ({"padding": "valid", "corners": "aligned"}, "'valid' has no corners 'aligned'"),
+        ({"upsampling_corners": "round"}, "corners is 'round'"),
+        (
+            {"padding": "valid", "upsampling_corners": "aligned"},
+            "'valid' has no upsampling_corners",
+        ),
     ],
 )
 def test_wrong_options(options, message):

@@ -101,7 +101,7 @@ def test_the_skip_comes_last(random_variables, run_compiled):
         ({"backbone": "resnet51"}, "no backbone 'resnet51'"),
         ({"backbone": "xception"}, "unet_resnet: backbone 'xception' .* use 'xception65'"),
         ({"upsampling": "max_unpool"}, "no upsampling 'max_unpool' here"),
-        ({"corners": "round"}, "corners is 'round'"),
+        ({"upsampling_corners": "round"}, "corners is 'round'"),
         ({"decoder_channels": (8, 4)}, r"decoder_channels is \(8, 4\), expected 5 numbers"),
         ({"width_multiplier": -1.0}, "width_multiplier is -1.0"),
     ],

@@ -98,14 +98,25 @@ def test_structural_options_are_left_to_merge():
 
 
 def test_a_classifier_leaves_the_decoder_s_options_to_the_model():
-    theirs = imported(model="classifier", multi_grid=(), corners="half_pixel")
-    options = {"multi_grid": (1, 2, 4), "corners": "aligned"}
+    theirs = imported(
+        model="classifier", multi_grid=(), first_block_rate="previous", corners="half_pixel"
+    )
+    options = {"multi_grid": (1, 2, 4), "first_block_rate": "own", "corners": "aligned"}
     assert check(theirs, settings(**options)) == [
         "multi_grid (1,2,4) here, () there",
+        "first_block_rate own here, previous there",
         "corners aligned here, half_pixel there",
     ]
-    with pytest.raises(UserError, match=r'add --config.model.multi_grid="\(\)" --config.model.c'):
+    with pytest.raises(
+        UserError, match=r'multi_grid="\(\)" --config.model.first_block_rate=pre.* --config.model.c'
+    ):
         check(theirs, settings("classifier", **options))
+
+
+def test_torchvision_s_rates_are_demanded():
+    theirs = imported(first_block_rate="previous")
+    with pytest.raises(UserError, match=r"add --config.model.first_block_rate=previous$"):
+        check(theirs, settings(first_block_rate="own"))
 
 
 def test_fcn_s_stages_may_be_trained_all_at_once():

@@ -41,11 +41,14 @@ class ResNet(nn.Module):
         wanted = [2 if i == 0 and stage > 1 else 1 for stage, i in blocks]
         replaced = replace_strides(wanted, output_stride, reached=4)
         inputs, self.names = 64, []
-        for (stage, i), (stride, dilation) in zip(blocks, replaced, strict=True):
-            grid = multi_grid[i] if multi_grid and stage == 4 else 1
+        for (stage, i), stride_asked, (stride, before) in zip(
+            blocks, wanted, replaced, strict=True
+        ):
+            rate = before * stride_asked // stride  # of all blocks of the stage
+            unit_rate = multi_grid[i] if multi_grid and stage == 4 else 1
             features = 64 << (stage - 1)
             self.names.append(f"stage{stage}_block{i + 1}")
-            setattr(self, self.names[-1], Block(inputs, features, stride, dilation * grid))
+            setattr(self, self.names[-1], Block(inputs, features, stride, rate * unit_rate))
             inputs = 4 * features
         self.low = self.names[depths[0] - 1]
 

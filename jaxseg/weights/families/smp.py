@@ -1,8 +1,8 @@
 """segmentation-models-pytorch's names: Unet and DeepLabV3Plus on ResNet-18, 34, 50 and 101.
 
-A file does not tell the model's options: the package's defaults are taken. DeepLabV3Plus's are
-output stride 16, rates 12, 24, 36 and a separable ASPP; it also dilates the convolution that lost
-its stride, and resizes with aligned corners.
+A file does not tell the options: the package's defaults are taken. Those of DeepLabV3Plus are
+output stride 16, rates 12, 24, 36 and a separable ASPP; all blocks of a dilated stage have its
+rate, and corners are aligned.
 """
 
 from typing import Any
@@ -61,7 +61,7 @@ def recognise(entries: Entries) -> Imported | None:
         options |= {
             "output_stride": 16,
             "multi_grid": (),
-            "dilate_strided": True,
+            "first_block_rate": "own",
             "atrous_rates": (12, 24, 36),
             "separable": True,
             "depthwise_norm": False,

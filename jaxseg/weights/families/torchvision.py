@@ -129,6 +129,7 @@ def _segmentation(entries: Entries) -> Imported | None:
         "backbone": variant,
         "output_stride": 8,
         "multi_grid": (),
+        "first_block_rate": "previous",
         "aux_head": "aux_classifier.4.weight" in entries,
         "corners": "half_pixel",
         **_PADDED,
@@ -137,8 +138,7 @@ def _segmentation(entries: Entries) -> Imported | None:
         return from_torch(
             entries, _FCN, f"torchvision fcn_{variant}", "fcn_resnet", options=options
         )
-    options |= {"dilate_strided": False, "head_conv": True}
-    options["atrous_rates"] = (6, 12, 18)  # 12, 24, 36 at stride 8
+    options |= {"head_conv": True, "atrous_rates": (6, 12, 18)}  # 12, 24, 36 at stride 8
     return from_torch(
         entries, _DEEPLABV3, f"torchvision deeplabv3_{variant}", "deeplabv3", options=options
     )

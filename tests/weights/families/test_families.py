@@ -156,9 +156,9 @@ def test_the_normalisation_is_assumed_unless_the_program_fixes_it(name):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("torchvision_fcn_resnet50", {"multi_grid": ()}),
-        ("torchvision_deeplabv3_resnet50", {"multi_grid": (), "dilate_strided": False}),
-        ("smp_deeplabv3plus_resnet18", {"multi_grid": (), "dilate_strided": True}),
+        ("torchvision_fcn_resnet50", {"multi_grid": (), "first_block_rate": "previous"}),
+        ("torchvision_deeplabv3_resnet50", {"multi_grid": (), "first_block_rate": "previous"}),
+        ("smp_deeplabv3plus_resnet18", {"multi_grid": (), "first_block_rate": "own"}),
         ("torchvision_vgg16", {"fc_padding": "valid"}),
         ("timm_vgg16", {"fc_padding": "valid"}),
         ("keras_vgg16", {"fc_padding": "valid"}),

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import jax
@@ -5,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import data, defaults, evaluation, tiles
+from jaxseg import data, defaults, evaluation, inference
 from jaxseg.config import check_config
+from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
 from jaxseg.program import build_program
@@ -41,12 +43,12 @@ def whole(images):
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (5, 4), (20, 13), (16, 32)])
 @pytest.mark.parametrize(("context", "tile_size"), [(1, 0), (3, 4), (9, 0), (9, 4)])
 def test_the_border_is_mirrored_as_numpy_does(size, context, tile_size, run_compiled):
-    """However small the image, and however it is cut into tiles."""
+    """However small the image, and however it is cut into inference."""
     images, model = pictures(2, *size, 3), Blur(context, grid=4)
     pad = ((0, 0), (context, context), (context, context), (0, 0))
 
     def both(images, mirrored):
-        got = tiles.overlap_tile(model, images, whole(images), model, tile_size)
+        got = inference.overlap_tile(model, images, whole(images), model, tile_size)
         return got, Blur(context)(mirrored)
 
     got, expected = run_compiled(both, images, np.pad(images, pad, mode="reflect"))
@@ -66,7 +68,7 @@ def test_every_image_is_mirrored_at_its_own_border(context, tile_size, run_compi
     mirrored = [np.pad(part, pad, mode="reflect")[None] for part in parts]
 
     def both(images, mirrored):
-        got = tiles.overlap_tile(model, images, jnp.asarray(sizes), model, tile_size)
+        got = inference.overlap_tile(model, images, jnp.asarray(sizes), model, tile_size)
         return got, [Blur(context)(one)[0] for one in mirrored]
 
     for one, expected in zip(*run_compiled(both, images, mirrored), strict=True):
@@ -79,8 +81,8 @@ def test_output_without_channels_and_of_another_type(run_compiled):
 
     def both(images):
         sizes = whole(images)
-        got = tiles.overlap_tile(lambda x: model(x).argmax(-1), images, sizes, model, 4)
-        return got, tiles.overlap_tile(model, images, sizes, model).argmax(-1)
+        got = inference.overlap_tile(lambda x: model(x).argmax(-1), images, sizes, model, 4)
+        return got, inference.overlap_tile(model, images, sizes, model).argmax(-1)
 
     np.testing.assert_array_equal(*run_compiled(both, images))
 
@@ -104,7 +106,7 @@ def logits(unet, unet_variables):
         def function(images):
             return unet.apply(unet_variables, images, train=False)[0]
 
-        return tiles.overlap_tile(function, images, whole(images), unet, tile_size)
+        return inference.overlap_tile(function, images, whole(images), unet, tile_size)
 
     return run
 
@@ -149,12 +151,12 @@ def test_the_net_on_a_part_equals_the_same_pixels_of_a_larger_image(
 )
 def test_what_does_not_fit_is_refused(model, crop_size, tile_size, message):
     with pytest.raises(UserError, match=message):
-        tiles.check(UNet(2, padding=model), crop_size, tile_size)
+        inference.check(UNet(2, padding=model), crop_size, tile_size)
 
 
 def test_what_fits():
-    tiles.check(UNet(2, padding="valid"), (572, 572), 384)
-    tiles.check(UNet(2), (500, 1), 0)
+    inference.check(UNet(2, padding="valid"), (572, 572), 384)
+    inference.check(UNet(2), (500, 1), 0)
 
 
 def test_an_unpadded_net_trains_and_is_evaluated(tiny_config, one_device):
@@ -182,3 +184,124 @@ def test_an_unpadded_net_trains_and_is_evaluated(tiny_config, one_device):
     label[:, :20] = 1  # only what has none
     _, numbers = program.train_step(state, program.parallel.place(batch))
     assert numbers["loss"] == 0
+
+
+CLASSES = Classes(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
+MODELS = [
+    "unet,width=4,depth=2",
+    "unet,width=4,depth=2,padding=valid",
+    "fcn,stride=8,width_multiplier=0.0625,fc_width=16",
+    "fcn,stride=32,width_multiplier=0.0625,fc_width=16",
+    "deeplabv3plus,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,decoder_channels=8",
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
+    """Unpadded, so that the model itself meets every size."""
+    tiny_config.model = defaults.model_config(model)
+    tiny_config.augment.crop_size = (44, 44)  # fits the unpadded one
+    tiny_config.eval.size_multiple = 1
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
+    rng = np.random.default_rng(0)
+    # Drawn here: compiling the initialisation takes longer than all the rest.
+    state = jax.tree.map(
+        lambda leaf: rng.uniform(0.1, 1, leaf.shape).astype(leaf.dtype),
+        jax.eval_shape(program.init_state),
+    )
+    for size in ((1, 1), (7, 5), (33, 47)):
+        mask = predict(program, tiny_config, state, rng.integers(0, 255, (*size, 3), np.uint8))
+        assert mask.shape == size
+        assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_device):
+    """The receptive field of this U-Net is under 32 pixels: further in, padding changes nothing."""
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
+    state = program.init_state()
+    image = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
+    masks = []
+    for multiple in (2, 64):
+        tiny_config.eval.size_multiple = multiple
+        masks.append(predict(program, tiny_config, state, image))
+    assert masks[0].shape == masks[1].shape == (90, 90)
+    np.testing.assert_array_equal(masks[0][:56, :56], masks[1][:56, :56])
+
+
+def predict(program, config, state, image):
+    return inference.predict_image(
+        program.predict_step, state.eval_variables, image, check_config(config)
+    )
+
+
+class Images:
+    """A source of these images, all of class 0."""
+
+    classes = CLASSES
+
+    def __init__(self, *images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def size(self, index: int, /) -> tuple[int, int]:
+        return self.images[index].shape[:2]
+
+    def __getitem__(self, index: int, /) -> Example:
+        image = self.images[index]
+        return {"image": image, "label": np.zeros(image.shape[:2], np.int32), "name": str(index)}
+
+
+def test_an_unpadded_net_sees_images_mirrored_and_no_padding(tiny_config, one_device):
+    """Odd sizes, alone and in a batch, give the same however much they are padded."""
+    tiny_config.model = defaults.model_config("unet,width=4,depth=2,padding=valid")
+    tiny_config.augment.crop_size = (44, 44)
+    tiny_config.eval.batch_size = 2
+    # bright, far from the mean that images are padded with
+    rng = np.random.default_rng(0)
+    images = [rng.integers(150, 255, (*size, 3), np.uint8) for size in ((37, 21), (29, 32))]
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
+    state = program.init_state()
+    masks, matrices = [], []
+    for multiple, canvas in ((1, (0, 0)), (32, (0, 0)), (1, (64, 64))):
+        tiny_config.eval.size_multiple, tiny_config.eval.canvas = multiple, canvas
+        masks.append([predict(program, tiny_config, state, image) for image in images])
+        matrices.append(
+            evaluation.evaluate(program, check_config(tiny_config), state, Images(*images))[
+                "confusion"
+            ]
+        )
+    for padded in masks[1:]:
+        for one, other in zip(masks[0], padded, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert matrices[0] == matrices[1] == matrices[2]
+    predicted = np.concatenate([mask.ravel() for mask in masks[0]])
+    np.testing.assert_array_equal(matrices[0][0], np.bincount(predicted, minlength=3))
+    assert np.ptp(predicted) > 0
+
+
+def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
+    tiny_config.eval.canvas, tiny_config.eval.size_multiple = (60, 40), 16
+    image = np.random.default_rng(0).integers(0, 255, (37, 47, 3), np.uint8)
+    seen = []
+
+    def first_channel(_, batch):
+        seen.append((batch["image"], batch["size"]))
+        return batch["image"][..., 0].astype(np.int32)
+
+    def no_matrix(_, batch):
+        seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
+        return np.zeros((3, 3), np.int64)
+
+    program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
+    program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)
+    shapes = jax.eval_shape(program.init_state)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    mask = predict(program, tiny_config, state, image)
+    evaluation.evaluate(program, check_config(tiny_config), state, Images(image))
+    for images, size in seen:
+        assert images.shape == (1, 60, 56, 3)
+        np.testing.assert_array_equal(images, seen[0][0])
+        np.testing.assert_array_equal(size, [[37, 47]])
+    np.testing.assert_array_equal(mask, image[..., 0])
