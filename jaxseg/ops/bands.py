@@ -91,52 +91,87 @@ def argmax(
 def sum_pixels(
     loss: Callable[..., Float[Array, "b r W"]],
     logits: Float[Array, "b h w c"],
-    *of_pixels: Array,
+    *pixels: Array,
     corners: str,
 ) -> Float[Array, ""]:
-    """The sum of a loss over the pixels of logits enlarged to the size of `of_pixels`.
+    """The sum of a loss over the pixels of logits enlarged to the size of `pixels`.
 
     Its gradient is added up in the same walk, at the size of the logits; alone, the sum has none.
+    It flows to the logits and to the traced floats that `loss` closes over: learned,
+    scheduled or vmapped parameters of the loss.
 
     Args:
-      loss: (logits [b r c W], each of `of_pixels` [b r W]) -> of each pixel, by jax functions.
+      loss: (logits [b r c W], each of `pixels` [b r W]) -> of each pixel, by jax functions.
       logits: of any float type and size.
-      of_pixels: [b H W] each: labels, weights. No gradient flows to them.
+      pixels: [b H W] each: labels, weights. No gradient flows to them.
       corners: see `ops.resize`.
     """
-    size = of_pixels[0].shape[1:]
+    (b, H, W), c = pixels[0].shape, logits.shape[-1]
+    rows = _split_rows(H, W, c)[0]
+    examples = (jnp.zeros((b, rows, c, W), jnp.float32), *(x[:, :rows] for x in pixels))
+    explicit, learned, constants = _without_closure(loss, *examples)
 
-    def of_band(band: Band, of_pixels: tuple[Array, ...], source: Array) -> Array:
-        pixels = loss(band.enlarge(source), *map(band.of, of_pixels))
+    def band_sums(
+        band: Band, pixels: tuple[Array, ...], constants: Any, source: Array, learned: Any
+    ) -> Array:
+        losses = explicit(learned, constants, band.enlarge(source), *map(band.of, pixels))
         # The sum of each image, so that devices add up once, after the last band.
-        return jnp.where(band.is_new(), pixels, 0.0).sum((1, 2))
+        return jnp.where(band.is_new(), losses, 0.0).sum((1, 2))
 
     def no_sums(logits: Array) -> Array:
         return jnp.zeros_like(logits, jnp.float32, shape=logits.shape[0])
 
     @jax.custom_vjp
-    def total(logits: Array, of_pixels: tuple[Array, ...]) -> Array:
+    def total(logits: Array, learned: Any, constants: Any, pixels: tuple[Array, ...]) -> Array:
         def step(sums: Array, band: Band) -> Array:
-            return sums + of_band(band, of_pixels, band.source(logits))
+            return sums + band_sums(band, pixels, constants, band.source(logits), learned)
 
-        return _walk(step, no_sums(logits), logits, size, corners).sum()
+        return _walk(step, no_sums(logits), logits, (H, W), corners).sum()
 
-    def forward(logits: Array, of_pixels: tuple[Array, ...]) -> tuple[Array, Array]:
-        def step(state: tuple[Array, Array], band: Band) -> tuple[Array, Array]:
-            sums, gradient = state
+    def forward(
+        logits: Array, learned: Any, constants: Any, pixels: tuple[Array, ...]
+    ) -> tuple[Array, Any]:
+        def step(state: tuple[Array, Array, Any], band: Band) -> tuple[Array, Array, Any]:
+            sums, gradient, learned_gradient = state
             source = band.source(logits).astype(jnp.float32)
-            more, pull = jax.vjp(partial(of_band, band, of_pixels), source)
-            return sums + more, band.add_to_source(gradient, *pull(jnp.ones_like(more)))
+            more, pull = jax.vjp(partial(band_sums, band, pixels, constants), source, learned)
+            rows, more_learned = pull(jnp.ones_like(more))
+            learned_gradient = jax.tree.map(jnp.add, learned_gradient, more_learned)
+            return sums + more, band.add_to_source(gradient, rows), learned_gradient
 
-        zeros = no_sums(logits), jnp.zeros_like(logits, jnp.float32)
-        sums, gradient = _walk(step, zeros, logits, size, corners)
-        return sums.sum(), gradient
+        zeros = jnp.zeros_like(logits, jnp.float32), jax.tree.map(jnp.zeros_like, learned)
+        sums, *gradients = _walk(step, (no_sums(logits), *zeros), logits, (H, W), corners)
+        return sums.sum(), gradients
 
-    def backward(gradient: Array, cotangent: Array) -> tuple[Array, None]:
-        return (cotangent * gradient).astype(logits.dtype), None
+    def backward(gradients: Any, cotangent: Array) -> tuple[Array, Any, None, None]:
+        gradient, learned_gradient = gradients
+        scaled = jax.tree.map(lambda x: (cotangent * x).astype(x.dtype), learned_gradient)
+        return (cotangent * gradient).astype(logits.dtype), scaled, None, None
 
     total.defvjp(forward, backward)
-    return total(logits, of_pixels)
+    return total(logits, learned, constants, pixels)
+
+
+def _without_closure(
+    function: Callable[..., Array], *examples: Array
+) -> tuple[Callable[..., Array], dict[int, Array], dict[int, Any]]:
+    """`function`, with what it closes over as its first two arguments, and these.
+
+    The first are floats that a trace is working on, which may want a gradient, the second all other
+    arrays. The rules of `custom_vjp` run when that trace may have ended: they can't close over it.
+    """
+    jaxpr = jax.make_jaxpr(function)(*examples)
+    learned, constants = {}, {}
+    for number, value in enumerate(jaxpr.consts):
+        traced = isinstance(value, jax.core.Tracer) and jnp.issubdtype(value.dtype, jnp.floating)
+        (learned if traced else constants)[number] = value
+
+    def explicit(learned: dict[int, Array], constants: dict[int, Any], *args: Array) -> Array:
+        values = learned | constants
+        consts = [values[number] for number in range(len(values))]
+        return jax.core.eval_jaxpr(jaxpr.jaxpr, consts, *args)[0]
+
+    return explicit, learned, constants
 
 
 def _walk(
@@ -151,9 +186,7 @@ def _walk(
     All bands have one height. Where it does not divide the image's, the last begins early.
     """
     _, h, w, c = logits.shape
-    rows = max(1, BAND_BYTES // (4 * c * size[1]))
-    count = -(-size[0] // rows)
-    height = -(-size[0] // count)  # bands as even as can be
+    height, count = _split_rows(*size, c)
     begins = np.arange(count, dtype=np.int32) * height
     start = np.minimum(begins, size[0] - height)
     matrix = resize.interpolation_matrix(h, size[0], corners)
@@ -161,12 +194,19 @@ def _walk(
     same = (h, w) == tuple(size)
     columns = None if same else resize.interpolation_matrix(w, size[1], corners)
 
-    def scanned(state: Any, of_band: tuple[Array, ...]) -> tuple[Any, None]:
-        matrix, *places = of_band
+    def scanned(state: Any, part: tuple[Array, ...]) -> tuple[Any, None]:
+        matrix, *places = part
         return step(state, Band(height, matrix.shape[1], matrix, columns, *places)), None
 
-    of_bands = tuple(map(jnp.asarray, (matrices, start, source_start, begins)))
-    return jax.lax.scan(scanned, state, of_bands)[0]
+    parts = tuple(map(jnp.asarray, (matrices, start, source_start, begins)))
+    return jax.lax.scan(scanned, state, parts)[0]
+
+
+def _split_rows(rows: int, columns: int, classes: int) -> tuple[int, int]:
+    """Rows of each band, as even as can be, and how many bands there are."""
+    most = max(1, BAND_BYTES // (4 * classes * columns))
+    count = -(-rows // most)
+    return -(-rows // count), count
 
 
 def _cut(
