@@ -10,7 +10,7 @@ from jaxseg import defaults
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.evaluators import miou
-from jaxseg.predict import find_images, predict
+from jaxseg.predict import draw, find_images, predict
 from jaxseg.program import build_program
 
 CLASSES = Classes(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
@@ -122,6 +122,32 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
         np.testing.assert_array_equal(images, seen[0][0])
         np.testing.assert_array_equal(size, [[37, 47]])
     np.testing.assert_array_equal(mask, image[..., 0])
+
+
+class FirstDamaged(Images):
+    def __getitem__(self, index: int, /) -> Example:
+        if index == 0:
+            raise OSError("truncated")
+        return super().__getitem__(index)
+
+
+def test_pictures_leave_out_what_cannot_be_read(tiny_config, one_device, tmp_path):
+    program = build_program(tiny_config, CLASSES, announce=lambda _: None)
+
+    def all_background(_, batch):
+        return np.zeros(batch["image"].shape[:3], np.int32)
+
+    program = dataclasses.replace(program, predict_step=all_background)
+    shapes = jax.eval_shape(program.init_state)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    source = FirstDamaged(*np.zeros((3, 8, 8, 3), np.uint8))
+    tiny_config.num_predictions = 2
+    with pytest.raises(UserError, match="example 0 can't be read"):
+        draw(program, tiny_config, state, source, tmp_path)
+    tiny_config.pipeline.on_unreadable = "skip"
+    last = draw(program, tiny_config, state, source, tmp_path)
+    assert last == tmp_path / "predictions/2.png"
+    assert sorted(p.stem for p in last.parent.iterdir()) == ["1", "2"]
 
 
 def test_no_picture_takes_the_place_of_another(tmp_path):

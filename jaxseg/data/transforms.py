@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, Int64, UInt8
 
 from jaxseg.errors import UserError
 
@@ -24,7 +24,7 @@ class Draw:
     """What chance decided for one example; everything after it is deterministic."""
 
     scale: float
-    offset: tuple[float, float]  # rows, columns; 0..1 between the crop's extreme positions
+    offset: tuple[float, float]  # rows, columns; which of the crop's positions (see `position`)
     flip: bool
     vertical_flip: bool
     quarter_turns: int  # 0..3, anticlockwise
@@ -68,8 +68,9 @@ def check(augment: Any) -> None:
     if len(augment.scale) != 2 or not 0 < augment.scale[0] <= augment.scale[1]:
         raise UserError(f"augment.scale {augment.scale}: expected (low, high), 0 < low <= high")
     for name in ("brightness", "contrast", "saturation"):
-        if not 0 <= augment[name] <= 1:
-            raise UserError(f"augment.{name} {augment[name]}: expected 0 (off) to 1")
+        strength = getattr(augment, name)
+        if not 0 <= strength <= 1:
+            raise UserError(f"augment.{name} {strength}: expected 0 (off) to 1")
     if augment.elastic < 0:
         raise UserError(f"augment.elastic {augment.elastic}: expected 0 (off) or more pixels")
     if augment.elastic_grid < 2:
@@ -121,6 +122,17 @@ def apply(
     return out_image, out_label
 
 
+def position(
+    room: Int64[np.ndarray, " n"], offset: Float[np.ndarray, " n"]
+) -> Int64[np.ndarray, " n"]:
+    """One of the whole numbers from 0 to `room`, both included, all of them equally likely.
+
+    `room` may be negative: pixels that a crop lacks. `offset` is uniform in 0..1.
+    """
+    count = np.abs(room) + 1
+    return np.sign(room) * np.minimum(np.floor(offset * count), count - 1).astype(np.int64)
+
+
 def _warp(
     size: tuple[int, ...], drawn: Draw, crop_size: tuple[int, int], context: int
 ) -> tuple[Float[np.ndarray, "2 3"], tuple[int, int, int, int]]:
@@ -137,7 +149,7 @@ def _warp(
     linear = np.diag(scaled / turned) @ turn @ flip
     room = np.array([crop_size[1], crop_size[0]]) - 2 * context - scaled  # negative: it is cut
     # whole pixels again: a crop at scale 1 copies pixels
-    shift = context + np.round(room * np.array([drawn.offset[1], drawn.offset[0]])).astype(int)
+    shift = context + position(room, np.array([drawn.offset[1], drawn.offset[0]]))
     centre = np.array([size[1], size[0]]) / 2
     translation = shift + scaled / 2 - 0.5 - linear @ (centre - 0.5)
     left, top = np.maximum(shift, 0).tolist()
