@@ -30,8 +30,8 @@ FREE_KEYS = {
 
 
 NO_CONFIGS = (
-    "configs are Python files, such as those in configs/ of jaxseg's repository: run there, or give "
-    "the path of a file with get_config(arg) that starts from jaxseg.defaults.get_config(arg)"
+    "configs are Python files, such as those in configs/ of jaxseg's repository: run there, or "
+    "give the path of a file with get_config(arg) that starts from jaxseg.defaults.get_config(arg)"
 )
 
 

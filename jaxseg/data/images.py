@@ -127,7 +127,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:  # whose message holds the address of our buffer
         raise UserError(f"{name}: not an image that can be read; replace it") from None
-    except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
+    except Exception as error:  # Pillow's plugins raise errors of many types for a damaged header
         raise UserError(f"{name}: not an image that can be read ({error}); replace it") from error
     # the second frame of an MPO, as phones write it, is a preview
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
