@@ -147,7 +147,7 @@ def test_pictures_leave_out_what_cannot_be_read(tiny_config, one_device, tmp_pat
     tiny_config.pipeline.on_unreadable = "skip"
     last = draw(program, tiny_config, state, source, tmp_path)
     assert last == tmp_path / "predictions/2.png"
-    assert sorted(p.stem for p in last.parent.iterdir()) == ["1", "2"]
+    assert sorted(p.stem for p in (tmp_path / "predictions").iterdir()) == ["1", "2"]
 
 
 def test_no_picture_takes_the_place_of_another(tmp_path):

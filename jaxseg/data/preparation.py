@@ -118,10 +118,10 @@ def _from_source(name: str, source: Path, data_dir: Path) -> Path:
     """The folder of the records made of the files in `source`, written on first use."""
     builder_class = _builder_class(name)
     key = digests.source_key(builder_class, source, _memory(name, data_dir))
-    target = _directory(name, data_dir, key) if key else None
-    if target and is_prepared(target):
+    target = _directory(name, data_dir, key or "")
+    if key and is_prepared(target):
         return target
-    if not (target and source.is_dir()):
+    if key is None or not source.is_dir():
         raise UserError(
             f"data set {name}: {source} is no folder, and nothing prepared from it is in "
             f"{data_dir}; say where it is now with --config.dataset.source=DIR, or where prepared "

@@ -71,7 +71,7 @@ def check(augment: Any) -> None:
         strength = getattr(augment, name)
         if not 0 <= strength <= 1:
             raise UserError(f"augment.{name} {strength}: expected 0 (off) to 1")
-    if augment.elastic < 0:
+    if not augment.elastic >= 0:
         raise UserError(f"augment.elastic {augment.elastic}: expected 0 (off) or more pixels")
     if augment.elastic_grid < 2:
         raise UserError(f"augment.elastic_grid {augment.elastic_grid}: expected at least 2 points")
