@@ -1,6 +1,6 @@
 """PASCAL VOC 2012, 21 classes: 10,582 images to train (train_aug), 1,449 to validate.
 
-Data:    jaxseg data prepare voc --source VOCdevkit   (extended by SBD's masks, see data/voc.py;
+Data:    jaxseg data prepare voc --source VOCdevkit   (with SBD's masks, see data/sets/voc.py;
          with VOC's own 1,464 images: --config.dataset.train_split=train)
 Claim:   the recipe of DeepLabv3 (Chen et al. 2017, section 4.1), which DeepLabv3+ keeps (2018,
          section 4): to stand beside 77.21 (DeepLabv3, Table 5) and 78.85 (DeepLabv3+) mIoU on val,

@@ -33,6 +33,12 @@ FREE_KEYS = {
 }
 
 
+NO_CONFIGS = (
+    "configs are Python files, such as those in configs/ of jaxseg's repository: run there, or "
+    "give the path of a file with get_config(arg) that starts from jaxseg.defaults.get_config(arg)"
+)
+
+
 def define_flag(values: flags.FlagValues) -> None:
     """Add `--config FILE[:ARG]` and its `--config.KEY=VALUE` overrides."""
     config_flags.DEFINE_config_file("config", None, "a file of configs/", flag_values=values)
@@ -106,7 +112,8 @@ def _check_config_file(argv: Sequence[str]) -> None:
             if not path.is_file():
                 near = path.parent if path.parent.is_dir() else Path("configs")
                 known = [str(p) for p in near.glob("*.py") if p.name != "__init__.py"]
-                raise UserError(f"no config file {match[1]!r}; {suggest(match[1], known)}")
+                hint = suggest(match[1], known) if known else NO_CONFIGS
+                raise UserError(f"no config file {match[1]!r}; {hint}")
 
 
 def _unknown_key(message: str, argv: Sequence[str]) -> str:

@@ -102,6 +102,15 @@ def test_overrides_reach_nested_keys_in_any_order():
     assert config.is_locked
 
 
+@pytest.mark.parametrize("name", ["configs/voc.py", "camvid.py", "nowhere/voc.py"])
+def test_outside_the_repository_a_missing_config_says_where_configs_are(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"no config file '{name}'; configs are Python files"):
+        parse(f"--config={name}:unet")
+
+
 CAMVID = "--config=configs/camvid.py"
 
 

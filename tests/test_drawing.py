@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from jaxseg import drawing
-from jaxseg.data.source import Classes
+from jaxseg.data.pipeline import Skipped
+from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 
 CLASSES = Classes(("sky", "a rather long name"), ((10, 20, 30), (200, 100, 0)))
@@ -67,3 +68,30 @@ def test_grid_aligns_columns():
     picture = drawing.grid([[small, wide], [wide, small, small]], titles=("a", "b"))
     assert picture.width == 600 + 600 + 512 + 4 * 6
     assert (np.asarray(picture)[30, [7, 613]] == 0).all()
+
+
+class FirstDamaged:
+    classes = Classes(("ground", "thing"), ((0, 0, 0), (255, 0, 0)))
+
+    def __len__(self):
+        return 3
+
+    def size(self, index, /):
+        return 8, 8
+
+    def __getitem__(self, index, /):
+        if index == 0:
+            raise OSError("truncated")
+        label = np.zeros((8, 8), np.int32)
+        return Example(image=np.zeros((8, 8, 3), np.uint8), label=label, name=str(index))
+
+
+def test_pictures_leave_out_what_cannot_be_read(tmp_path):
+    def predict(image):
+        return np.zeros(image.shape[:2], np.int32)
+
+    with pytest.raises(UserError, match="example 0 can't be read"):
+        drawing.draw_examples(FirstDamaged(), predict, 2, tmp_path)
+    last = drawing.draw_examples(FirstDamaged(), predict, 2, tmp_path, Skipped(print))
+    assert last == tmp_path / "2.png"
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["1", "2"]

@@ -10,6 +10,7 @@ import pytest
 
 from jaxseg import checkpoint, data, initial, pretrained, runs
 from jaxseg.config import check_config, store_config
+from jaxseg.data.source import Cached
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
 from jaxseg.program import build_program
@@ -156,6 +157,20 @@ def test_folded_weights_get_statistics_and_compute_the_same(config, monkeypatch)
     assert all(np.asarray(mean).any() for mean in means)
     _, again = begin(config)
     assert_equal(state, again)  # the calibration follows from the seed
+
+
+def test_folded_norms_are_measured_without_what_cannot_be_read(config):
+    class Damaged(Cached):
+        def __getitem__(self, index, /):
+            if index == 3:
+                raise OSError("truncated")
+            return super().__getitem__(index)
+
+    damaged = Damaged(data.load(check_config(config).dataset, "train"))
+    with pytest.raises(UserError, match="example 3 can't be read"):
+        list(initial._images(check_config(config), damaged))
+    config.pipeline.on_unreadable = "skip"
+    assert [images.shape for images in initial._images(check_config(config), damaged)] == [(8, 32, 32, 3)] * 8
 
 
 def test_a_converted_folded_run_is_measured_before_it_is_trained(

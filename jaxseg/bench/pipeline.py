@@ -126,7 +126,7 @@ class TorchFiles:
         drawn = transforms.draw(np.random.default_rng(index), self._augment)
         height, width = (round(drawn.scale * n) for n in mask.shape)
         room = np.array([self._crop[1] - width, self._crop[0] - height])
-        left, top = np.round(room * drawn.offset[::-1])
+        left, top = transforms.position(room, np.array(drawn.offset[::-1]))
         x, y = (-drawn.scale if drawn.flip else drawn.scale), drawn.scale
         start = left + width if drawn.flip else left
         # pixel centres are half-integers, for OpenCV integers

@@ -25,7 +25,7 @@ def load(dataset: Any, split: str) -> Source:
     """One split of the data set that a config's `dataset` part describes.
 
     Args:
-        dataset: name, data_dir, source, cache, and whatever the data set's own file reads.
+        dataset: name, data_dir, source, cache, and what the data set's own file reads.
         split: a split's name, or a TFDS slice of one such as "train[:80%]".
 
     Raises:
@@ -49,8 +49,8 @@ def load(dataset: Any, split: str) -> Source:
 def identity(dataset: Any) -> str:
     """The data that a run trains and validates on, by its content.
 
-    Equal wherever the files lie and in whatever colours classes are drawn; another name, order or
-    number of classes, void id, example or label makes it another. "" for data made on the fly,
+    A digest of the classes' names, order and void id and one per split of the examples: where the
+    files are and which colours classes are drawn in does not matter. "" for data made on the fly,
     which the config describes. Raises UserError as `load` does.
     """
     if not (directory := resolve(dataset)):

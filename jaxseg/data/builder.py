@@ -30,21 +30,20 @@ RELABEL = (
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Image and mask files in, TFDS records out, every example checked on the way.
+    """Writes image and mask files as TFDS records and checks every example.
 
-    A data set is one file here with a subclass that sets `CLASSES`, overrides `find_pairs` where
-    its files lie in another layout and `label` where its masks hold something other than class
-    indices, and binds itself as `Builder`.
+    A data set is one file in `sets/` with a subclass, bound to the name `Builder`, that sets
+    `CLASSES`, overrides `find_pairs` if its files have another layout, and `label` if its masks
+    hold something other than class indices.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder that holds images/ and masks/."
-    url_infos = (
-        None  # nothing is downloaded; TFDS's own look-up needs a package it does not require
-    )
+    # nothing is downloaded, and TFDS's own look-up needs a package that it does not require
+    url_infos = None
     CLASSES: Classes
     ANY_FOLDER = False  # a user's own folder rather than one published data set
-    notes: list[str]  # of the last preparation
+    notes: tuple[str, ...] = ()  # of the last preparation
 
     @classmethod
     def find_pairs(cls, source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
@@ -72,10 +71,10 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         return self.CLASSES
 
     def _log_download_bytes(self) -> None:
-        """Says nothing: TFDS would announce a download of unknown size."""
+        """Silent: TFDS would announce a download of unknown size."""
 
     def _log_download_done(self) -> None:
-        """Says nothing, `prepare` returns a summary."""
+        """Silent: `prepare` returns a summary."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -92,9 +91,10 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         source = Path(os.fspath(dl_manager.manual_dir))
-        pairs, self.notes = self.find_pairs(source)
+        pairs, notes = self.find_pairs(source)
+        self.notes = tuple(notes)
         classes = self.find_classes(source, pairs)
-        # stored beside the records: a prepared set knows its classes without this code
+        # stored with the records: a prepared set knows its classes without this code
         assert self.info.metadata is not None
         self.info.metadata["classes"] = classes.to_dict()
         return {split: self._generate(split, pairs[split], classes) for split in pairs}
@@ -106,7 +106,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         self, split: str, pairs: list[Pair], classes: Classes
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         # TFDS stores examples in the order of their names' hashes, so that a slice such as
-        # train[:80%] is a fixed random sample and not the first scenes of a film
+        # train[:80%] is a fixed random sample and not the first scenes of a video
         for pair in tqdm(pairs, desc=f"preparing {split}", unit="image", disable=None):
             image, label = check_pair(pair, self, classes)
             yield (
@@ -189,7 +189,7 @@ class PreparedSource:
         return {"image": image, "label": decode_mask(record["label"], name), "name": name}
 
     def digest(self) -> str:
-        """Of every example's name, image file and label, in whatever order they are stored."""
+        """A digest of every example's name, image file and label, in any order."""
         examples = []
         for index in tqdm(
             range(len(self)), desc="checking", unit="image", disable=None, leave=False

@@ -1,8 +1,8 @@
-"""Data identified by its content: neither the place where it lies nor its colours count.
+"""Digests that identify data by its content: not by its location, nor by its colours.
 
-Two digests, of what a data set is prepared from and of what it was prepared to:
-`source_key` is of the files in a folder, and names the records that are made of them. `contents`
-is of the examples in the records, and tells a run whether it continues on the data it began with.
+`source_key` is a digest of the files in a source folder; the records prepared from them are stored
+under it. `contents` and `of_classes` are digests of prepared records: `data.identity` combines them
+so that a run can check that it continues on the data it began with.
 """
 
 from __future__ import annotations
@@ -23,39 +23,26 @@ if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it d
 LENGTH = 16  # hexadecimal digits: 64 bits tell a researcher's data sets apart
 
 
-def source_key(builder: type[SegmentationBuilder], source: Path, memory: Path) -> str:
-    """The digest of the names and contents of all files that `builder` would prepare.
+def source_key(builder: type[SegmentationBuilder], source: Path, memory: Path) -> str | None:
+    """A digest of the names and contents of all files that `builder` would prepare.
 
     Every file is read once. Later calls compare sizes and times of change with those kept in the
-    folder `memory`, and take the key that is kept there; that of a folder that is gone, too.
+    folder `memory`, and take the key stored there, also of a folder that is gone. None for a folder
+    that is gone and whose key is not stored.
 
     Raises:
         UserError: the folder does not hold such a data set.
-        FileNotFoundError: there is no such folder, and its key is not known.
     """
     memo = memory / f"{_digest(os.path.abspath(source))}.json"
     known = _read(memo)
     if not source.is_dir():
-        if not known:
-            raise FileNotFoundError(source)
-        return known["key"]
+        return known.get("key")
     files = builder.files(source)
-    stats = ((name, path.stat()) for name, path in sorted(files.items()))
-    state = _digest(*(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}" for name, stat in stats))
+    state = _digest(*(_state(name, path) for name, path in sorted(files.items())))
     if known.get("state") == state:
         return known["key"]
-    key = _digest(
-        *(
-            f"{name}\0{_file_digest(files[name])}"
-            for name in tqdm(
-                sorted(files),
-                desc="looking for changed files",
-                unit="file",
-                disable=None,
-                leave=False,
-            )
-        )
-    )
+    names = tqdm(sorted(files), desc=f"reading {source}", unit="file", disable=None, leave=False)
+    key = _digest(*(f"{name}\0{_file_digest(files[name])}" for name in names))
     _write(memo, {"source": str(source), "state": state, "key": key})
     return key
 
@@ -85,6 +72,12 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:LENGTH]
 
 
+def _state(name: str, path: Path) -> str:
+    """What changes when the file does; ctime shows what a copy that keeps mtime hides."""
+    stat = path.stat()
+    return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
+
+
 def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -98,8 +91,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    """Keep what could be computed again: a folder that can't be written to is no error."""
-    # a name of its own: the processes of a run all write this file at once
+    """Stores what can be computed again: a folder that can't be written to is no error."""
+    # a unique name: all processes of a run may write this file at the same time
     partial = path.with_suffix(f".{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Image and mask files to arrays. Whatever cannot be read right is refused by name."""
+"""Image and mask files to arrays. A file that cannot be read exactly is refused by name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Int32, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxseg.data.source import Colour
 from jaxseg.errors import UserError
 
 
 def read_image(data: bytes | os.PathLike[str], name: str) -> UInt8[np.ndarray, "h w 3"]:
-    """Decodes an image file as people see it: RGB, upright by its EXIF orientation.
+    """Decodes an image file as viewers show it: RGB, upright by its EXIF orientation.
 
     Palettes are looked up, grey is repeated to three channels, 16-bit grey is scaled to 8 bits
     (65535 -> 255), and alpha is dropped: the colour stored under transparent pixels shows.
@@ -125,7 +125,9 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise UserError(f"{name}: the file is empty (0 bytes); copy it again or remove it")
     try:
         image = Image.open(io.BytesIO(data))
-    except Exception as error:  # Pillow's plugins raise whatever a damaged header leads them to
+    except UnidentifiedImageError:  # whose message holds the address of our buffer
+        raise UserError(f"{name}: not an image that can be read; replace it") from None
+    except Exception as error:  # Pillow's plugins raise errors of many types for a damaged header
         raise UserError(f"{name}: not an image that can be read ({error}); replace it") from error
     # the second frame of an MPO, as phones write it, is a preview
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":

@@ -1,4 +1,4 @@
-"""Finds the image and mask files of a folder, and checks that they belong together."""
+"""Finds the image and mask files of a folder, and pairs them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Pair:
 def find_pairs(source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
     """Pairs by split, and notes on what was left out.
 
-    `source` holds images/ and masks/ (all of it split "train"), or one folder a split, each with
+    `source` holds images/ and masks/ (all of it split "train"), or one folder per split, each with
     images/ and masks/. A split without masks/ is left out with a note.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How images are padded for evaluation and prediction, which must do it alike."""
+"""How images are padded for evaluation and prediction, the same in both."""
 
 from __future__ import annotations
 

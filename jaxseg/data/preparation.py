@@ -1,4 +1,4 @@
-"""Data sets by name: where their records lie, and how they get there."""
+"""Data sets by name: preparing their files as records, and finding these again."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def resolve_data_dir(flag: str | None, config_value: str | None) -> Path:
 def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Prepared:
     """Checks the files in `source_dir` and writes them as records under `data_dir`.
 
-    A published data set has one place there, a user's own folder one for each content. All or
-    nothing: records are written to a temporary folder, renamed when complete. What is prepared
-    already is left as it is.
+    A published data set has one directory there, a user's own folder one per content. All or
+    nothing: records are written to a temporary directory, renamed when complete. Records that are
+    there already stay as they are.
 
     Raises:
         UserError: an unknown name, or anything wrong with the files, with the file's name.
@@ -82,49 +82,52 @@ def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Pr
     builder_class.find_pairs(source)  # a wrong folder is refused before anything is made
     key = ""
     if builder_class.ANY_FOLDER:
-        key = digests.source_key(builder_class, source, _memory(name, data_dir))
+        key = digests.source_key(builder_class, source, _memory(name, data_dir)) or ""
     target = _directory(name, data_dir, key)
     if is_prepared(target):
-        notes = [f"it was prepared before; remove {target} to prepare it again"]
+        notes = (f"it was prepared before; remove {target} to prepare it again",)
     else:
         notes = _write(builder_class, source, data_dir, key, target)
-    return Prepared(name, target, split_sizes(target), read_classes(target), tuple(notes))
+    return Prepared(name, target, split_sizes(target), read_classes(target), notes)
 
 
 def resolve(dataset: Any) -> Path | None:
     """The folder of a data set's records, written on first use; None if it is made on the fly.
 
     Args:
-        dataset: a config's `dataset` part. With a `source`, the records are those of the files that
-            are in this folder now, or were when it was last seen; otherwise they are what
-            `jaxseg data prepare` made.
+        dataset: a config's `dataset` part. With a `source`, the records of the files that are in
+            this folder now or, if it is gone, were when it was last used; otherwise those that
+            `jaxseg data prepare` wrote.
 
     Raises:
         UserError: neither records nor files are there, or a file is wrong.
     """
     if not hasattr(module(dataset.name), "Builder"):
         return None
-    builder_class = _builder_class(dataset.name)
     data_dir = resolve_data_dir(None, dataset.data_dir)
     if not dataset.source:
+        any_folder = _builder_class(dataset.name).ANY_FOLDER
         target = _directory(dataset.name, data_dir, "")
-        if builder_class.ANY_FOLDER or not is_prepared(target):
-            raise UserError(_not_prepared(dataset, data_dir, builder_class.ANY_FOLDER))
+        if any_folder or not is_prepared(target):
+            raise UserError(_not_prepared(dataset, data_dir, any_folder))
         return target
-    source = Path(dataset.source).expanduser()
-    try:
-        key = digests.source_key(builder_class, source, _memory(dataset.name, data_dir))
-        target = _directory(dataset.name, data_dir, key)
-        if not (source.is_dir() or is_prepared(target)):
-            raise FileNotFoundError(source)
-    except FileNotFoundError:
+    return _from_source(dataset.name, Path(dataset.source).expanduser(), data_dir)
+
+
+def _from_source(name: str, source: Path, data_dir: Path) -> Path:
+    """The folder of the records made of the files in `source`, written on first use."""
+    builder_class = _builder_class(name)
+    key = digests.source_key(builder_class, source, _memory(name, data_dir))
+    target = _directory(name, data_dir, key or "")
+    if key and is_prepared(target):
+        return target
+    if key is None or not source.is_dir():
         raise UserError(
-            f"data set {dataset.name}: {source} is no folder, and nothing prepared from it is in "
+            f"data set {name}: {source} is no folder, and nothing prepared from it is in "
             f"{data_dir}; say where it is now with --config.dataset.source=DIR, or where prepared "
             "data is with --data_dir=DIR"
-        ) from None
-    if not is_prepared(target):
-        _write(builder_class, source, data_dir, key, target)
+        )
+    _write(builder_class, source, data_dir, key, target)
     return target
 
 
@@ -135,7 +138,7 @@ def _not_prepared(dataset: Any, data_dir: Path, any_folder: bool) -> str:
     place = f" --data_dir {data_dir}" if dataset.data_dir else ""
     return (
         f"data set {name} is not prepared in {data_dir}; run: jaxseg data prepare {name} "
-        f"--source DIR{place}, or have it prepared on the way: {source}"
+        f"--source DIR{place}, or have it prepared on first use: {source}"
     )
 
 
@@ -146,13 +149,13 @@ def _directory(name: str, data_dir: Path, key: str) -> Path:
 
 
 def _memory(name: str, data_dir: Path) -> Path:
-    """Where is kept what folders a data set was prepared from."""
+    """Where the keys of the folders that a data set was prepared from are stored."""
     return data_dir / name / "sources"
 
 
 def _write(
     builder_class: type[SegmentationBuilder], source: Path, data_dir: Path, key: str, target: Path
-) -> list[str]:
+) -> tuple[str, ...]:
     """Writes the records; returns notes on what was left out."""
     import tensorflow_datasets as tfds
 

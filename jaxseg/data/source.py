@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the project: classes, a length, and examples by index."""
+"""The interface of a data set: classes, a length, and examples by index."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Example(TypedDict):
 class Classes:
     """The classes of a data set: label i is `names[i]`, drawn in RGB `palette[i]`.
 
-    `void` is the label of pixels that count nowhere, neither in the loss nor in a metric.
+    `void` is the label of ignored pixels: neither the loss nor a metric counts them.
     """
 
     names: tuple[str, ...]
@@ -94,7 +94,7 @@ class Classes:
 
 
 def voc_palette(count: int) -> tuple[Colour, ...]:
-    """The colour map of PASCAL VOC's development kit: the bits of the index, spread over RGB."""
+    """The colour map of PASCAL VOC's development kit: the index bits distributed over RGB."""
     bits = np.arange(count)[:, None] >> np.arange(24) & 1  # [count, 24], lowest bit first
     # bit 3j + channel of the index becomes bit 7 - j of that channel
     colours = (bits.reshape(count, 8, 3) << (7 - np.arange(8))[:, None]).sum(1)
@@ -138,7 +138,7 @@ class Cached:
         # two threads may both decode the same example: wasteful once, never wrong
         if index not in self._examples:
             example = self._source[index]
-            # every reader shares these arrays: writing to one would spoil the next epoch
+            # every reader shares these arrays: writing to one would change the next epoch
             example["image"].setflags(write=False)
             example["label"].setflags(write=False)
             self._examples[index] = example

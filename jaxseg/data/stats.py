@@ -114,7 +114,7 @@ def training_grid(
 ) -> Image.Image:
     """The first `examples` augmented pairs of a training run, as the model gets them.
 
-    Columns: the image, the label in colours, and both over each other with a legend; with `weigh`
+    Columns: the image, the label in colours, and an overlay with a legend; with `weigh`
     the weights it adds, black for none and white for the picture's largest.
     """
     with train_batches(

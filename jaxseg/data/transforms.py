@@ -1,4 +1,4 @@
-"""Random augmentation: one draw an example, one warp of image and label, one colour matrix.
+"""Random augmentation: one draw per example, one warp of image and label, one colour matrix.
 
 Scale, crop, flips and quarter turns are composed into a single affine map, and elastic displacement
 is added to it, so that pixels are interpolated once: bilinear for the image, nearest for the label.
@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, Int64, UInt8
 
 from jaxseg.errors import UserError
 
@@ -21,10 +21,10 @@ GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601, as in torchvisio
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """What chance decided for one example; everything after it is deterministic."""
+    """The random numbers of one example; everything computed from them is deterministic."""
 
     scale: float
-    offset: tuple[float, float]  # rows, columns; 0..1 between the crop's extreme positions
+    offset: tuple[float, float]  # rows, columns; which of the crop's positions (see `position`)
     flip: bool
     vertical_flip: bool
     quarter_turns: int  # 0..3, anticlockwise
@@ -37,11 +37,11 @@ class Draw:
 def draw(rng: np.random.Generator, augment: Any) -> Draw:
     """Draws what a config's `augment` part allows.
 
-    Every number is drawn even where its option is off, so that an ablation of one option leaves
-    all the others' draws as they were.
+    Every number is drawn even if its option is off, so that an ablation of one option leaves the
+    draws of all others unchanged.
     """
     u = rng.random(9)
-    # what is new comes last: the numbers above stay as they were
+    # later additions come last, so that earlier draws stay the same
     displacements = rng.normal(size=(augment.elastic_grid, augment.elastic_grid, 2))
     low, high = augment.scale
 
@@ -68,9 +68,10 @@ def check(augment: Any) -> None:
     if len(augment.scale) != 2 or not 0 < augment.scale[0] <= augment.scale[1]:
         raise UserError(f"augment.scale {augment.scale}: expected (low, high), 0 < low <= high")
     for name in ("brightness", "contrast", "saturation"):
-        if not 0 <= getattr(augment, name) <= 1:
-            raise UserError(f"augment.{name} {getattr(augment, name)}: expected 0 (off) to 1")
-    if augment.elastic < 0:
+        strength = getattr(augment, name)
+        if not 0 <= strength <= 1:
+            raise UserError(f"augment.{name} {strength}: expected 0 (off) to 1")
+    if not augment.elastic >= 0:
         raise UserError(f"augment.elastic {augment.elastic}: expected 0 (off) or more pixels")
     if augment.elastic_grid < 2:
         raise UserError(f"augment.elastic_grid {augment.elastic_grid}: expected at least 2 points")
@@ -88,10 +89,10 @@ def apply(
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Int32[np.ndarray, "H W"]]:
     """The augmented pair at `crop_size`. Outside the image: the mean pixel, and void.
 
-    A scaled image larger than the crop is cut at a random place, a smaller one put at one. For a
-    model that gives no logits for a border of `context` pixels, the place is that of the rest: all
-    of the image is trained on. It then goes on mirrored outside, as such a model sees it in
-    prediction (`jaxseg/inference.py`).
+    A scaled image larger than the crop is cropped at a random position, a smaller one placed at
+    one. For a model that gives no logits for a border of `context` pixels, it is the position of
+    the crop without this border, so that all of the image is trained on; outside the image is its
+    mirror image, as such a model sees it in prediction (`jaxseg/inference.py`).
 
     Downscaling does not smooth first (as in the DeepLab papers' code).
     """
@@ -105,7 +106,7 @@ def apply(
         inside = np.zeros(crop_size, np.uint8)
         inside[top:bottom, left:right] = 1
     else:
-        x, y = _places(matrix, drawn.elastic, crop_size)
+        x, y = _sample_positions(matrix, drawn.elastic, crop_size)
         warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=edge)
         warped_label = cv2.remap(label, x, y, cv2.INTER_NEAREST, borderMode=edge)
         inside = _within(x, y, image.shape[:2])
@@ -121,23 +122,34 @@ def apply(
     return out_image, out_label
 
 
+def position(
+    room: Int64[np.ndarray, " n"], offset: Float[np.ndarray, " n"]
+) -> Int64[np.ndarray, " n"]:
+    """One of the whole numbers from 0 to `room`, both included, all of them equally likely.
+
+    `room` may be negative: pixels that a crop lacks. `offset` is uniform in 0..1.
+    """
+    count = np.abs(room) + 1
+    return np.sign(room) * np.minimum(np.floor(offset * count), count - 1).astype(np.int64)
+
+
 def _warp(
     size: tuple[int, ...], drawn: Draw, crop_size: tuple[int, int], context: int
 ) -> tuple[Float[np.ndarray, "2 3"], tuple[int, int, int, int]]:
     """The map from image to crop, and the part (top, left, bottom, right) that the image covers.
 
-    About the centres of image and scaled image, the map is flip, then turn, then scale; points
+    About the centres of image and scaled image, the map is flip, then rotate, then scale; points
     are (x, y) with pixel centres at halves, which OpenCV has at integers.
     """
-    turn = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), drawn.quarter_turns)
+    rotation = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), drawn.quarter_turns)
     flip = np.diag([-1 if drawn.flip else 1, -1 if drawn.vertical_flip else 1])
-    turned = np.abs(turn) @ np.array([size[1], size[0]])  # (width, height) after the turn
+    rotated = np.abs(rotation) @ np.array([size[1], size[0]])  # (width, height) after rotation
     # whole pixels, as a resize would give: where the image ends is then exact
-    scaled = np.maximum(1, np.round(drawn.scale * turned)).astype(int)
-    linear = np.diag(scaled / turned) @ turn @ flip
+    scaled = np.maximum(1, np.round(drawn.scale * rotated)).astype(int)
+    linear = np.diag(scaled / rotated) @ rotation @ flip
     room = np.array([crop_size[1], crop_size[0]]) - 2 * context - scaled  # negative: it is cut
     # whole pixels again: a crop at scale 1 copies pixels
-    shift = context + np.round(room * np.array([drawn.offset[1], drawn.offset[0]])).astype(int)
+    shift = context + position(room, np.array([drawn.offset[1], drawn.offset[0]]))
     centre = np.array([size[1], size[0]]) / 2
     translation = shift + scaled / 2 - 0.5 - linear @ (centre - 0.5)
     left, top = np.maximum(shift, 0).tolist()
@@ -145,37 +157,37 @@ def _warp(
     return np.column_stack([linear, translation]), (top, left, bottom, right)
 
 
-def _places(
+def _sample_positions(
     matrix: Float[np.ndarray, "2 3"],
     displacements: Float[np.ndarray, "rows columns 2"],
     crop_size: tuple[int, int],
 ) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
-    """Where in the image (x, and y) each pixel of the crop is taken from.
+    """The x and the y in the image that each pixel of the crop is sampled from.
 
     U-Net's elastic deformation (Ronneberger et al. 2015, section 3.1): displacements drawn on a
     coarse grid, bicubic in between. The grid spans the crop, its outer points on the crop's border
-    pixels: the paper doesn't say where they lie, nor which bicubic it means (here Keys's).
+    pixels: the paper specifies neither that nor which bicubic interpolation (here Keys's).
     """
     rows = _bicubic(crop_size[0], displacements.shape[0])
     columns = _bicubic(crop_size[1], displacements.shape[1])
     y, x = np.ogrid[: crop_size[0], : crop_size[1]]
     to_image = cv2.invertAffineTransform(matrix)
     moved = displacements @ to_image[:, :2].T  # the map is linear: few points instead of all pixels
-    places = (
+    sampled = (
         rows @ moved[..., axis] @ columns.T
         + (to_image[axis, 0] * x + to_image[axis, 2])
         + to_image[axis, 1] * y
         for axis in (0, 1)
     )
-    at_x, at_y = (place.astype(np.float32) for place in places)
+    at_x, at_y = (axis.astype(np.float32) for axis in sampled)
     return at_x, at_y
 
 
 def _bicubic(size: int, points: int) -> Float[np.ndarray, "size points"]:
-    """Weights of `points` values, evenly spread from first to last pixel, at each of `size` pixels.
+    """Weights of `points` values, evenly spaced from first to last pixel, at each of `size` pixels.
 
-    Keys's cubic convolution (1981) with a = -1/2, which goes through the values; beyond the ends
-    they repeat.
+    Keys's cubic convolution (1981) with a = -1/2, which interpolates the values; beyond the
+    ends they repeat.
     """
     place = np.linspace(0, points - 1, size)
     left = np.minimum(place.astype(int), points - 2)
@@ -195,7 +207,7 @@ def _bicubic(size: int, points: int) -> Float[np.ndarray, "size points"]:
 def _within(
     x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"], size: tuple[int, ...]
 ) -> UInt8[np.ndarray, "H W"]:
-    """1 for places on an image of `size`, which ends half a pixel beyond its pixels' centres."""
+    """1 for positions on an image of `size`, which ends half a pixel beyond its pixels' centres."""
     height, width = size
     inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
     return inside.view(np.uint8)

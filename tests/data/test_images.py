@@ -116,8 +116,9 @@ def test_truncated_jpeg_with_a_complete_thumbnail_is_refused():
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"hello, world", "not an image")])
 def test_no_image_is_refused_by_name(data, reason):
-    with pytest.raises(UserError, match=f"dog: .*{reason}"):
+    with pytest.raises(UserError, match=f"dog: .*{reason}") as caught:
         read_image(data, "dog")
+    assert "BytesIO" not in str(caught.value)
 
 
 def test_a_stack_is_refused():

@@ -66,6 +66,30 @@ def test_crop_copies_a_window():
     np.testing.assert_array_equal(out_label, label[3:11, 20:30])
 
 
+@pytest.mark.parametrize("room", [-4, 4, 1, -63, 0])
+def test_every_position_is_equally_likely(room):
+    offset = np.random.default_rng(0).random(100_000)
+    places = np.sign(room) * transforms.position(np.full(offset.shape, room), offset)
+    observed = np.bincount(places)
+    assert len(observed) == abs(room) + 1
+    expected = len(places) / len(observed)
+    chi_square = ((observed - expected) ** 2 / expected).sum()  # its mean: abs(room)
+    assert chi_square <= abs(room) + 4 * np.sqrt(2 * abs(room))
+
+
+@pytest.mark.parametrize(("side", "crop_side"), [(12, 8), (8, 12)])
+def test_crops_take_their_positions_in_equal_shares_of_the_offset(side, crop_side):
+    image, label = random_pair(side, side)
+    padding = max(crop_side - side, 0)
+    padded = np.pad(label, padding, constant_values=255)
+    for place in range(5):
+        for offset in (place / 5 + 0.01, place / 5 + 0.19):
+            out = run(image, label, (crop_side, crop_side), offset=(offset, 1 - offset))[1]
+            rows, columns = (place, 4 - place) if side > crop_side else (4 - place, place)
+            expected = padded[rows : rows + crop_side, columns : columns + crop_side]
+            np.testing.assert_array_equal(out, expected)
+
+
 def test_padding_is_the_mean_pixel_and_void_and_nothing_else_is():
     image, label = random_pair(8, 10)
     out_image, out_label = run(image, label, (12, 20), offset=(0.0, 1.0), brightness=1.2, scale=1.0)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from jaxseg.data import transforms
 from jaxseg.data.borders import Weigh
@@ -18,6 +19,13 @@ from jaxseg.data.pipeline.reading import Skipped, naming, next_readable, read_ah
 from jaxseg.data.source import Source
 
 FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
+
+
+@functools.lru_cache(maxsize=8)  # a few epochs can be in flight at once
+def _order(size: int, seed: int, epoch: int) -> Int64[np.ndarray, " size"]:
+    """A permutation of all examples: shuffled, then repeated, so that every epoch is complete."""
+    # 0 and 1 tell shuffling from augmentation: (seed, epoch) and (seed, epoch, 0) are one seed
+    return np.random.default_rng((seed, 0, epoch)).permutation(size)
 
 
 def train_batches(
@@ -66,15 +74,9 @@ def train_batches(
     pixel, void = mean_pixel(mean), source.classes.void
     size = len(source)
 
-    # shuffle, then repeat: each epoch is complete. A few epochs can be in flight at once
-    @functools.lru_cache(maxsize=8)
-    def permutation(epoch: int) -> np.ndarray:
-        # 0 and 1 tell shuffling from augmentation: (seed, epoch) and (seed, epoch, 0) are one seed
-        return np.random.default_rng((seed, 0, epoch)).permutation(size)
-
     def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
         epoch, place = divmod(position, size)
-        order = permutation(epoch)
+        order = _order(size, seed, epoch)
         # the one at this place or, if it can't be read, the next in the epoch's order
         candidates = (int(order[(place + further) % size]) for further in range(size))
         index, example = next_readable(source, candidates, skipped)

@@ -1,10 +1,10 @@
 """A researcher's own folder of images and masks as a data set, with or without a classes.json.
 
-classes.json may hold, beside the folders:
+classes.json, next to the folders, may hold:
   "names":   the class names, in the order of their labels (required);
-  "values":  the mask value of each class, where these are not 0, 1, 2, ...: [0, 255];
+  "values":  the mask value of each class, if these are not 0, 1, 2, ...: [0, 255];
   "colours": an RGB triple for each class, to draw it and to read masks saved as RGB;
-  "void":    the mask value (in RGB masks: the colour) that counts nowhere; 255 unless said.
+  "void":    the mask value (in RGB masks: the colour) of ignored pixels; 255 by default.
 Without it the masks must hold 0, 1, 2, ... and perhaps 255 for void, and the classes are called
 class_0, class_1, ...
 """
@@ -51,7 +51,7 @@ class Folder(SegmentationBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class Coding:
-    """How masks say class and void: `labels` by mask value; of RGB masks, values by colour."""
+    """How masks encode class and void: `labels` by mask value; for RGB masks, values by colour."""
 
     classes: Classes
     labels: dict[int, int]
@@ -67,7 +67,7 @@ class Coding:
             what = f"value {values[y, x]}" if values[y, x] >= 0 else "a colour"
             raise UserError(
                 f"{name}: {what} at row {y}, column {x} is neither a class nor void; list it in "
-                f"classes.json beside the folders (such as {EXAMPLE}), or relabel the mask"
+                f"classes.json next to the folders (such as {EXAMPLE}), or relabel the mask"
             )
         return label
 
@@ -131,10 +131,11 @@ def infer_classes(pairs: dict[str, list[Pair]]) -> Coding:
     values = sorted(v for v in found if v != 255)
     if values != list(range(len(values))) or len(values) < 2:
         shown = ", ".join(map(str, sorted(found)[:8])) + (", ..." if len(found) > 8 else "")
-        odd = next((v for i, v in enumerate(values) if v != i), max(found))
+        value = next((v for i, v in enumerate(values) if v != i), max(found))
         raise UserError(
-            f"{found[odd]}: value {odd}; the masks hold {shown}, expected 0, 1, 2, ... without "
-            f"gaps (255 is void); relabel them, or put a classes.json beside the folders: {EXAMPLE}"
+            f"{found[value]}: value {value}; the masks hold {shown}, expected 0, 1, 2, ... without "
+            f"gaps (255 is void); relabel them, or add a classes.json next to the folders, such as "
+            f"{EXAMPLE}"
         )
     names = tuple(f"class_{i}" for i in values)
     classes = Classes(names, voc_palette(len(names)))

@@ -19,10 +19,10 @@ class IsbiEm(SegmentationBuilder):
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
         mask = read_mask(data, name)
-        odd = np.setdiff1d(mask, (0, 255))
-        if odd.size:
+        unexpected = np.setdiff1d(mask, (0, 255))
+        if unexpected.size:
             raise UserError(
-                f"{name}: mask value {odd[0]}, expected 0 (membrane) or 255 (cell); "
+                f"{name}: mask value {unexpected[0]}, expected 0 (membrane) or 255 (cell); "
                 "take the challenge's own masks, unscaled"
             )
         return (mask == 255).astype(np.int32)

@@ -29,7 +29,7 @@ OUTLINES = {
     "circle": (48, (0.85,)),
     "square": (4, (1.1,)),
     "triangle": (3, (1.25,)),
-    "star": (10, (1.25, 0.55)),  # radii of its points and its notches in turn
+    "star": (10, (1.25, 0.55)),  # radii of its points and its notches, alternating
 }
 
 
@@ -65,7 +65,7 @@ def load(dataset: Dataset, split: str) -> Shapes:
 
 
 class Shapes:
-    """Example i of a split depends on (seed, split, i) alone."""
+    """Example i of a split depends only on (seed, split, i)."""
 
     classes = CLASSES
 
@@ -92,7 +92,7 @@ class Shapes:
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int]
 ) -> tuple[UInt8[np.ndarray, "h w 3"], Int32[np.ndarray, "h w"]]:
-    """Two to four shapes, later ones over earlier ones, each with a rim of void 2 pixels wide."""
+    """Two to four shapes, later ones in front, each with a rim of void 2 pixels wide."""
     image = _texture(rng, "background", size)
     label = np.zeros(size, np.int32)
     for _ in range(rng.integers(2, 5)):
@@ -115,7 +115,7 @@ def draw_scene(
 def _cover(
     rng: np.random.Generator, name: str, size: tuple[int, int]
 ) -> Float32[np.ndarray, "h w"]:
-    """How much of each pixel one shape of random place, size and turn covers."""
+    """The share of each pixel that one shape of random position, size and rotation covers."""
     corners, radii = OUTLINES[name]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * (2 * np.pi / corners)
     radius = rng.uniform(0.16, 0.28) * min(size) * np.resize(radii, corners)
@@ -130,11 +130,11 @@ def _cover(
 def _texture(
     rng: np.random.Generator, name: str, size: tuple[int, int]
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Two colours in the class's pattern: clouds, or dots, checks, stripes, speckles."""
+    """Two colours mixed in the class's pattern: clouds, dots, checks, stripes or speckles."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    turn, period = rng.uniform(0, np.pi), rng.uniform(5, 7)
-    u = (np.cos(turn) * x + np.sin(turn) * y) * (2 * np.pi / period)
-    v = (np.cos(turn) * y - np.sin(turn) * x) * (2 * np.pi / period)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(5, 7)
+    u = (np.cos(angle) * x + np.sin(angle) * y) * (2 * np.pi / period)
+    v = (np.cos(angle) * y - np.sin(angle) * x) * (2 * np.pi / period)
     if name == "circle":
         wave = np.cos(u) + np.cos(v) - 0.7
     elif name == "square":
