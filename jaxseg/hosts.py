@@ -77,7 +77,8 @@ def connect(
     # In a thread, because a call into JAX would keep signals from the main thread.
     thread = threading.Thread(target=join, daemon=True)
     thread.start()
-    _wait_for(thread, f" at {coordinator}" if coordinator else "", timeout)
+    name = "this process" if coordinator is None else f"process {index} of {processes}"
+    _wait_for(thread, name, f" at {coordinator}" if coordinator else "", timeout)
     if failed and coordinator is None:
         raise UserError(
             f"--distributed found no Slurm, Open MPI or Kubernetes ({first_line(failed[0])}): give "
@@ -93,7 +94,7 @@ def connect(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of libraries too
 
 
-def _wait_for(thread: threading.Thread, where: str, timeout: float) -> None:
+def _wait_for(thread: threading.Thread, name: str, where: str, timeout: float) -> None:
     """Wait for `thread`, which joins the other processes; say so, and heed signals meanwhile."""
     start = time.monotonic()
     remind_at = 1.0  # seconds: not at all where the others are there already
@@ -103,13 +104,12 @@ def _wait_for(thread: threading.Thread, where: str, timeout: float) -> None:
             waited = time.monotonic() - start
             if waited > timeout:
                 raise UserError(
-                    f"no run of several processes{where} after {timeout:.0f} s: start all of them, "
-                    "with the same --coordinator_address and --num_processes and each --process_id "
-                    "once"
+                    f"{name} waited {timeout:.0f} s for the others{where}: start all of them, with "
+                    "the same --coordinator_address and --num_processes, and each --process_id once"
                 )
             if waited > remind_at:
                 print(
-                    f"jaxseg: waiting for the other processes{where}: {waited:.0f} s of at most "
+                    f"jaxseg: {name} waits for the others{where}: {waited:.0f} s of at most "
                     f"{timeout:.0f}",
                     file=sys.stderr,
                     flush=True,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -123,3 +124,14 @@ def quiet() -> None:
     from absl import logging
 
     logging.set_verbosity(logging.FATAL)  # Orbax logs an error with its traceback, then raises it
+    sys.unraisablehook = _without_closed_loops
+
+
+def _without_closed_loops(unraisable: Any) -> None:
+    """Errors that can't be raised, but for those about a save that is known to have failed.
+
+    Orbax waits for TensorStore's writes in an event loop, which the first that fails closes; each
+    of the others, hundreds of them on a full disk, then complains about the closed loop.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
