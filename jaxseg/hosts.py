@@ -43,7 +43,7 @@ def connect(
     processes: int | None = None,
     index: int | None = None,
     *,
-    timeout: float = CONNECT_TIMEOUT,
+    timeout: int = CONNECT_TIMEOUT,
 ) -> None:
     """Join the run's other processes; call it before anything touches a device.
 
@@ -67,7 +67,7 @@ def connect(
                 processes,
                 index,
                 # JAX aborts the process at its own timeout, with a stack trace: ours comes first
-                initialization_timeout=int(timeout) + 60,
+                initialization_timeout=timeout + 60,
                 heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
                 shutdown_timeout_seconds=2 * HEARTBEAT_TIMEOUT,
             )
@@ -79,22 +79,23 @@ def connect(
     thread.start()
     name = "this process" if coordinator is None else f"process {index} of {processes}"
     _wait_for(thread, name, f" at {coordinator}" if coordinator else "", timeout)
-    if failed and coordinator is None:
-        raise UserError(
-            f"--distributed found no Slurm, Open MPI or Kubernetes ({first_line(failed[0])}): give "
-            "every process --coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
-        )
     if failed:
+        unknown = coordinator is None and isinstance(failed[0], ValueError)
+        problem = (
+            "--distributed found no Slurm, Open MPI or Kubernetes"
+            if unknown
+            else f"the processes did not find each other ({first_line(failed[0])})"
+        )
         raise UserError(
-            f"the processes did not find each other ({first_line(failed[0])}): expected of every "
-            "process --coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
+            f"{problem}: give every process --coordinator_address=HOST:PORT (of the first), "
+            "--num_processes=N and --process_id=0..N-1"
         )
     _listen_for_failures()
     if distributed.global_state.process_id != 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of libraries too
 
 
-def _wait_for(thread: threading.Thread, name: str, where: str, timeout: float) -> None:
+def _wait_for(thread: threading.Thread, name: str, where: str, timeout: int) -> None:
     """Wait for `thread`, which joins the other processes; say so, and heed signals meanwhile."""
     start = time.monotonic()
     remind_at = 1.0  # seconds: not at all where the others are there already
@@ -104,13 +105,13 @@ def _wait_for(thread: threading.Thread, name: str, where: str, timeout: float) -
             waited = time.monotonic() - start
             if waited > timeout:
                 raise UserError(
-                    f"{name} waited {timeout:.0f} s for the others{where}: start all of them, with "
+                    f"{name} waited {timeout} s for the others{where}: start all of them, with "
                     "the same --coordinator_address and --num_processes, and each --process_id once"
                 )
             if waited > remind_at:
                 print(
                     f"jaxseg: {name} waits for the others{where}: {waited:.0f} s of at most "
-                    f"{timeout:.0f}",
+                    f"{timeout}",
                     file=sys.stderr,
                     flush=True,
                 )

@@ -215,6 +215,54 @@ def test_a_mistake_gets_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     assert err.count("\n") == 1
 
 
+TOGETHER = ("--coordinator_address=localhost:1", "--num_processes=2", "--process_id=0")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (TOGETHER[:2], "but no --process_id: give all three, or --distributed"),
+        (("--coordinator_address=here", *TOGETHER[1:]), "expected HOST:PORT of the first process"),
+        ((*TOGETHER[:2], "--process_id=2"), "--process_id=2 of --num_processes=2, expected one of"),
+        ((*TOGETHER[:1], "--num_processes=0", "--process_id=0"), "--num_processes=0, expected at"),
+    ],
+)
+def test_processes_that_can_not_find_each_other(words, message, tmp_path, capsys):
+    code, out, err = jaxseg(capsys, "train", *QUICK, "--workdir", tmp_path, *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_an_error_of_the_system_without_words_gets_the_words_it_has(monkeypatch, capsys):
+    def fail(argv):
+        raise OSError("image file is truncated")
+
+    monkeypatch.setitem(cli.COMMANDS, "train", fail)
+    assert jaxseg(capsys, "train") == (2, "", "jaxseg: error: image file is truncated\n")
+
+
+def test_a_full_disk_gets_one_line(tmp_path):
+    """Files of at most 60 KB are one to whoever writes: hundreds of arrays fail at once."""
+    small = {
+        "total_steps": 3, "checkpoint.every": 1, "batch_size": 4, "dataset.image_size": "(32, 32)",
+        "dataset.train_examples": 10, "dataset.val_examples": 4, "augment.crop_size": "(32, 32)",
+    }  # fmt: skip
+    flags = [f"--config.{key}={value}" for key, value in small.items()]
+    words = [sys.executable, "-m", "jaxseg.cli", "train", *QUICK, "--workdir", str(tmp_path)]
+    limit = ("bash", "-c", 'ulimit -f 60; exec "$@"', "bash")
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    done = subprocess.run(
+        [*limit, *words, *flags], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Event loop" not in done.stderr
+    assert "never retrieved" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("jaxseg: error: ")
+    assert "(File too large): make room" in done.stderr
+
+
 def test_weights_inspect_shows_every_entry_and_what_it_is(tmp_path, capsys):
     blocks = {f"layer{s}.{b}.conv{i}" for s in range(1, 5) for b in (0, 1) for i in (1, 2)}
     names = [f"{name}.weight" for name in ("conv1", "fc", "queer.layer", *sorted(blocks))]

@@ -253,11 +253,21 @@ def test_a_mistake_of_one_ends_all(tmp_path):
         assert line.startswith("jaxseg: error: process 0 failed: --profile is to trace steps 100")
 
 
+def test_distributed_without_a_cluster_says_what_to_give(tmp_path):
+    words = command(tmp_path, "--distributed")
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert ours(done.stderr) == [
+        "jaxseg: error: --distributed found no Slurm, Open MPI or Kubernetes: give every process "
+        "--coordinator_address=HOST:PORT (of the first), --num_processes=N and --process_id=0..N-1"
+    ]
+
+
 CONNECT = """
 import sys
 from jaxseg import hosts
 hosts._REMIND_EVERY = 0.5
-hosts.connect(sys.argv[1], 2, int(sys.argv[2]), timeout=float(sys.argv[3]))
+hosts.connect(sys.argv[1], 2, int(sys.argv[2]), timeout=int(sys.argv[3]))
 """
 
 

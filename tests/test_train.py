@@ -53,6 +53,10 @@ def wait_for(process, workdir, step):
 def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed")
     done = subprocess.run(command(workdir), capture_output=True, text=True, check=True)
+    for word in ("initialising unet", "step 30/30"):  # progress goes to stderr, results to stdout
+        assert word in done.stderr
+        assert word not in done.stdout
+    assert "IoU %" in done.stdout
     return workdir, done.stdout + done.stderr
 
 
