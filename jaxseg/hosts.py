@@ -47,16 +47,16 @@ def connect(
 ) -> None:
     """Join the run's other processes; call it before anything touches a device.
 
-    SIGTERM is JAX's from here on, which tells the others.
+    From here on JAX handles SIGTERM: it tells the others (see `stopping.Stop`).
 
     Args:
-      coordinator: HOST:PORT of the first process; None if Slurm, Open MPI or Kubernetes tells.
-      processes: how many there are, or None likewise.
-      index: which of them this is, the first 0, or None likewise.
+      coordinator: HOST:PORT of the first process; None to ask Slurm, Open MPI or Kubernetes.
+      processes: how many there are; None likewise.
+      index: which of them this is, the first being 0; None likewise.
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: nobody tells who the others are, or they can't be reached.
+      UserError: no cluster was found, or the others can't be reached.
     """
     failed: list[Exception] = []
 
@@ -92,7 +92,7 @@ def connect(
         )
     _listen_for_failures()
     if distributed.global_state.process_id != 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of libraries too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what libraries print too
 
 
 def _wait_for(thread: threading.Thread, name: str, where: str, timeout: int) -> None:
@@ -129,12 +129,13 @@ def is_first() -> bool:
 
 
 def tell(text: str) -> None:
-    """What matters to a person and only this process knows."""
-    print(f"process {jax.process_index()}: {text}", file=sys.stderr, flush=True)
+    """Print on stderr what only this process knows, such as an example that it can't read."""
+    name = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
+    print(f"{name}{text}", file=sys.stderr, flush=True)
 
 
 def wait(reason: str) -> None:
-    """Until all processes are here."""
+    """Wait until all processes are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
 

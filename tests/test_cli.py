@@ -65,16 +65,17 @@ def test_evaluate_writes_what_it_prints(workdir, capsys):
 
 def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, capsys, tmp_path):
     argv = ["--workdir", workdir, "--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
-    code, out, _ = jaxseg(capsys, "evaluate", *argv)
+    code, out, err = jaxseg(capsys, "evaluate", *argv)
     assert code == 0
-    assert "images 8x48x64x3" in out  # five, and three to fill eight devices
+    assert "compiling" not in out  # which is for results
+    assert "images 8x48x64x3" in err  # five, and three to fill eight devices
     changes = json.loads((workdir / "eval/val.json").read_text())["changes"]
     assert changes == ["--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     argv = ["--out", tmp_path / "out", "--config.eval.size_multiple=50", tmp_path / "photo.png"]
-    code, out, _ = jaxseg(capsys, "predict", "--workdir", workdir, *argv)
+    code, out, err = jaxseg(capsys, "predict", "--workdir", workdir, *argv)
     assert code == 0
-    assert "images 1x50x50x3" in out
+    assert "images 1x50x50x3" in err
 
 
 @pytest.mark.parametrize(

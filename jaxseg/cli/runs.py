@@ -1,5 +1,6 @@
 """`jaxseg train`, `evaluate` and `predict`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def _evaluate(config: Any, workdir: Path, split: str, step: str, changes: Sequen
 
     data.resolve(config.dataset)
     source = data.load(config.dataset, split_of(config, split))
-    result = miou.evaluate(program, config, state, source)
+    result = miou.evaluate(program, config, state, source, announce=hosts.tell)
     if not hosts.is_first():
         return
     number = int(state.step)
@@ -141,6 +142,14 @@ def _config(workdir: Path, command: str, changes: Sequence[str]) -> Any:
     return config
 
 
+def _announce(text: str) -> None:
+    """Progress, on stderr: stdout is for results. The first process speaks for all."""
+    from jaxseg import hosts
+
+    if hosts.is_first():
+        print(text, file=sys.stderr, flush=True)
+
+
 def _open_run(workdir: Path, step: str, config: Any, *, on_all_devices: bool = False) -> Any:
     """What evaluation and prediction need of a run: its steps, state and classes."""
     import jax
@@ -152,7 +161,7 @@ def _open_run(workdir: Path, step: str, config: Any, *, on_all_devices: bool = F
     folder = workdir / "checkpoints"
     number = checkpoint.find(folder, step)
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
-    program = build_program(config, classes, announce=print)
+    program = build_program(config, classes, announce=_announce)
     sharding = program.parallel.sharding if on_all_devices else None
     like = jax.eval_shape(program.init_state)
     state, _ = checkpoint.load(folder, number, like, sharding=sharding)

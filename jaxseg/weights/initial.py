@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from jaxseg import steps, weights
+from jaxseg import hosts, steps, weights
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.errors import UserError
@@ -70,7 +70,8 @@ def _fresh(program: Program, config: ConfigDict) -> TrainState:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if hosts.is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def measure_norms(
