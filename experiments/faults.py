@@ -14,6 +14,7 @@ and the log must hold every step once with the same numbers.
 import dataclasses
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -57,23 +58,33 @@ def main(argv: Sequence[str]) -> int:
     print(f"in {folder}: an undisturbed run of {STEPS} steps ...", flush=True)
     subprocess.run(command(undisturbed), check=True, capture_output=True)
     rng = random.Random(seed)
-    done, mismatches, number = Counter(), 0, 0
-    while sum(done.values()) < kills:
+    done: Counter[str] = Counter()
+    resumes: list[int] = []
+    mismatches, number = 0, 0
+    while done.total() < kills:
         workdir = folder / f"run-{number}"
-        run = _disturb(workdir, rng, at_most=kills - sum(done.values()))
+        run, resumed_at = _disturb(workdir, rng, at_most=kills - done.total())
         done += run
+        resumes += resumed_at
         found = differences(workdir, undisturbed)
         mismatches += len(found)
         print(
-            f"run {number}: {sum(run.values())} kills; {'; '.join(found) or 'the same bits'}; "
-            f"{sum(done.values())}/{kills} in all",
+            f"run {number}: {run.total()} kills; resumed at {_listed(resumed_at)}; "
+            f"{'; '.join(found) or 'the same bits'}; {done.total()}/{kills} in all",
             flush=True,
         )
         number += 1
     for what, count in sorted(done.items()):
         print(f"{count:4} {what}")
-    print(f"kills {sum(done.values())}, resumes {sum(done.values())}, mismatches {mismatches}")
+    print(
+        f"kills {done.total()}, resumes from a checkpoint {len(resumes)} at steps "
+        f"{_listed(sorted(resumes))}, mismatches {mismatches}"
+    )
     return 1 if mismatches else 0
+
+
+def _listed(steps: Sequence[int]) -> str:
+    return ", ".join(map(str, steps)) or "none"
 
 
 def command(workdir: Path) -> list[str]:
@@ -82,30 +93,38 @@ def command(workdir: Path) -> list[str]:
     return [sys.executable, *words, *overrides]
 
 
-def _disturb(workdir: Path, rng: random.Random, *, at_most: int) -> Counter[str]:
-    """Train to the end in spite of up to `at_most` kills; what they were."""
+def _disturb(workdir: Path, rng: random.Random, *, at_most: int) -> tuple[Counter[str], list[int]]:
+    """Train to the end in spite of up to `at_most` kills; what they were, and each resume's step.
+
+    A resume is what the continued program says itself; after a kill before the first checkpoint it
+    begins again.
+    """
     kills: Counter[str] = Counter()
+    resumes: list[int] = []
     while True:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
             command(workdir), stdout=pipe, stderr=subprocess.STDOUT, text=True
         )
         try:
-            kill = _Kill.draw(rng, workdir) if sum(kills.values()) < at_most else None
+            kill = _Kill.draw(rng, workdir) if kills.total() < at_most else None
             killed = kill is not None and kill.strike(process)
             said, _ = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
+        if step := continued_at(said):
+            resumes.append(step)
         if not killed:
             if process.returncode:
                 raise UserError(f"the run in {workdir} failed:\n{said}")
-            return kills
+            return kills, resumes
         assert kill is not None
         gentle = kill.number == signal.SIGTERM
         if gentle and process.returncode == -signal.SIGTERM and not said:
             kills["SIGTERM before the program listens"] += 1
             continue
-        if process.returncode != (0 if gentle else -signal.SIGKILL):
+        # 0 if it had finished when the signal came
+        if process.returncode not in ((143, 0) if gentle else (-signal.SIGKILL,)):
             raise UserError(f"{kill.name} ended {workdir} with {process.returncode}:\n{said}")
         if gentle and "the same command" not in said and "IoU %" not in said:
             raise UserError(f"{kill.name} of {workdir} went without a message:\n{said}")
@@ -150,6 +169,12 @@ class _Kill:
             return False
         process.send_signal(self.number)
         return True
+
+
+def continued_at(said: str) -> int:
+    """The step at which a run with this output continued, 0 if it began."""
+    found = re.search(r"continuing at step (\d+)", said)
+    return int(found[1]) if found else 0
 
 
 def _is_logged(workdir: Path, step: int) -> bool:

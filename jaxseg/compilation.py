@@ -1,7 +1,7 @@
 """Compiled programs kept on disk: the second start of a run does not compile them again.
 
-JAX writes and reads them, every program by its own name and key, and several processes may do so at
-once. Here is decided where they lie and how many stay, and what happens where that fails.
+JAX writes and reads them, each under its own name and key; several processes may do so at once.
+This module chooses the folder, bounds its size, and handles entries that can't be read or written.
 """
 
 import contextlib
@@ -27,11 +27,12 @@ _FAILURE = re.compile(r"Error (reading|writing) persistent compilation cache ent
 
 
 def cache() -> Path | None:
-    """Keep compiled programs from now on; returns their folder, None where there is none.
+    """Keep compiled programs from now on; returns their folder, or None without a cache.
 
-    They lie in the user's cache folder, at most `MAX_BYTES` of them. The variables of JAX decide
-    otherwise: JAX_COMPILATION_CACHE_DIR is another folder, which is left to grow,
-    JAX_COMPILATION_CACHE_MAX_SIZE another bound, and JAX_ENABLE_COMPILATION_CACHE=false no folder.
+    By default they go to the user's cache folder, which holds at most `MAX_BYTES`. JAX's variables
+    change that: JAX_COMPILATION_CACHE_DIR names another folder, whose size is not bounded,
+    JAX_COMPILATION_CACHE_MAX_SIZE another bound, and JAX_ENABLE_COMPILATION_CACHE=false turns the
+    cache off.
     """
     config: Any = jax.config
     if not config.jax_enable_compilation_cache:
@@ -76,7 +77,7 @@ def prune(folder: Path, max_bytes: int) -> None:
 
 @contextlib.contextmanager
 def hits() -> Iterator[list[str]]:
-    """Lists the programs that come from the cache meanwhile, one event each."""
+    """Collects one event for each program that comes from the cache while this is open."""
     found: list[str] = []
 
     def listen(event: str, **_: Any) -> None:
@@ -91,7 +92,7 @@ def hits() -> Iterator[list[str]]:
 
 
 def _users_folder() -> Path:
-    """Of this CPU: programs hold instructions of its model, and others may share the home."""
+    """One per CPU model, whose instructions programs use: machines may share a home folder."""
     return platformdirs.user_cache_path("jaxseg") / "xla" / _cpu()
 
 
@@ -106,10 +107,10 @@ def _cpu() -> str:
 
 
 def _without_failures(folder: Path, show: Callable) -> Callable:
-    """Warnings as `show` has them, but one clear line for a program that JAX can't read or write.
+    """Shows warnings by `show`, but one clear line for a program that JAX can't read or write.
 
-    JAX compiles then, and writes nothing over a file that is there: one that was cut short, by a
-    full disk or the end of a process, would fail for ever. So it goes.
+    JAX then compiles, but never overwrites a file: one that was cut short, by a full disk or a
+    killed process, would fail every time. So it is deleted.
     """
 
     def shown(message: Any, *args: Any, **kwargs: Any) -> None:

@@ -32,7 +32,7 @@ class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` m
         self.exit_code = 128 + number  # as shells have it: 130 for SIGINT, 143 for SIGTERM
 
 
-_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED|[Oo]ut of memory")
+_OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED: .*(memory|allocat)", re.DOTALL)
 
 
 def explain(error: BaseException) -> tuple[int, str] | None:
@@ -48,7 +48,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
             reason = error.strerror or first_line(error)
             name = f": {error.filename}" if error.filename is not None else ""
             return 2, f"{reason}{name}"
-        case RuntimeError() if _OUT_OF_MEMORY.search(str(error)):  # JAX's own, which is one of them
+        case RuntimeError() | ValueError() if _OUT_OF_MEMORY.match(str(error)):  # JAX raises both
             return 1, (
                 f"the device is out of memory ({first_line(error)}): lower "
                 "config.batch_size or augment.crop_size, raise config.grad_accum_steps, or set "

@@ -43,20 +43,20 @@ def connect(
     processes: int | None = None,
     index: int | None = None,
     *,
-    timeout: float = CONNECT_TIMEOUT,
+    timeout: int = CONNECT_TIMEOUT,
 ) -> None:
     """Join the run's other processes; call it before anything touches a device.
 
-    SIGTERM is JAX's from here on, which tells the others.
+    From here on JAX handles SIGTERM: it tells the others (see `stopping.Stop`).
 
     Args:
-      coordinator: HOST:PORT of the first process; None if Slurm, Open MPI or Kubernetes tells.
-      processes: how many there are, or None likewise.
-      index: which of them this is, the first 0, or None likewise.
+      coordinator: HOST:PORT of the first process; None to ask Slurm, Open MPI or Kubernetes.
+      processes: how many there are; None likewise.
+      index: which of them this is, the first being 0; None likewise.
       timeout: seconds to wait for the others.
 
     Raises:
-      UserError: nobody tells who the others are, or they can't be reached.
+      UserError: no cluster was found, or the others can't be reached.
     """
     failed: list[Exception] = []
 
@@ -67,7 +67,7 @@ def connect(
                 processes,
                 index,
                 # JAX aborts the process at its own timeout, with a stack trace: ours comes first
-                initialization_timeout=int(timeout) + 60,
+                initialization_timeout=timeout + 60,
                 heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
                 shutdown_timeout_seconds=2 * HEARTBEAT_TIMEOUT,
             )
@@ -77,23 +77,25 @@ def connect(
     # In a thread, because a call into JAX would keep signals from the main thread.
     thread = threading.Thread(target=join, daemon=True)
     thread.start()
-    _wait_for(thread, f" at {coordinator}" if coordinator else "", timeout)
-    if failed and coordinator is None:
-        raise UserError(
-            f"--distributed found no Slurm, Open MPI or Kubernetes ({first_line(failed[0])}): give "
-            "every process --coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
-        )
+    name = "this process" if coordinator is None else f"process {index} of {processes}"
+    _wait_for(thread, name, f" at {coordinator}" if coordinator else "", timeout)
     if failed:
+        unknown = coordinator is None and isinstance(failed[0], ValueError)
+        problem = (
+            "--distributed found no Slurm, Open MPI or Kubernetes"
+            if unknown
+            else f"the processes did not find each other ({first_line(failed[0])})"
+        )
         raise UserError(
-            f"the processes did not find each other ({first_line(failed[0])}): expected of every "
-            "process --coordinator_address=HOST:PORT --num_processes=N --process_id=0..N-1"
+            f"{problem}: give every process --coordinator_address=HOST:PORT (of the first), "
+            "--num_processes=N and --process_id=0..N-1"
         )
     _listen_for_failures()
     if distributed.global_state.process_id != 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # of libraries too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what libraries print too
 
 
-def _wait_for(thread: threading.Thread, where: str, timeout: float) -> None:
+def _wait_for(thread: threading.Thread, name: str, where: str, timeout: int) -> None:
     """Wait for `thread`, which joins the other processes; say so, and heed signals meanwhile."""
     start = time.monotonic()
     remind_at = 1.0  # seconds: not at all where the others are there already
@@ -103,14 +105,13 @@ def _wait_for(thread: threading.Thread, where: str, timeout: float) -> None:
             waited = time.monotonic() - start
             if waited > timeout:
                 raise UserError(
-                    f"no run of several processes{where} after {timeout:.0f} s: start all of them, "
-                    "with the same --coordinator_address and --num_processes and each --process_id "
-                    "once"
+                    f"{name} waited {timeout} s for the others{where}: start all of them, with "
+                    "the same --coordinator_address and --num_processes, and each --process_id once"
                 )
             if waited > remind_at:
                 print(
-                    f"jaxseg: waiting for the other processes{where}: {waited:.0f} s of at most "
-                    f"{timeout:.0f}",
+                    f"jaxseg: {name} waits for the others{where}: {waited:.0f} s of at most "
+                    f"{timeout}",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -128,12 +129,13 @@ def is_first() -> bool:
 
 
 def tell(text: str) -> None:
-    """What matters to a person and only this process knows."""
-    print(f"process {jax.process_index()}: {text}", file=sys.stderr, flush=True)
+    """Print on stderr what only this process knows, such as an example that it can't read."""
+    name = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
+    print(f"{name}{text}", file=sys.stderr, flush=True)
 
 
 def wait(reason: str) -> None:
-    """Until all processes are here."""
+    """Wait until all processes are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
 

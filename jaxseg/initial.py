@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxseg import pretrained, steps
+from jaxseg import hosts, pretrained, steps
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
@@ -74,7 +74,8 @@ def _fresh(program: Program, config: Config) -> TrainState:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if hosts.is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def measure_norms(

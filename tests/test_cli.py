@@ -66,15 +66,16 @@ def test_evaluate_writes_what_it_prints(workdir, capsys):
 
 def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, capsys, tmp_path):
     argv = ["--workdir", workdir, "--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
-    code, _, err = jaxseg(capsys, "evaluate", *argv)
+    code, out, err = jaxseg(capsys, "evaluate", *argv)
     assert code == 0
+    assert "compiling" not in out  # which is for results
     assert "images 8x48x64x3" in err  # five, and three to fill eight devices
     written = next((workdir / "eval/val").glob("*-eval.canvas=(48,64)-eval.batch_size=5.json"))
     changes = json.loads(written.read_text())["changes"]
     assert changes == ["--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     argv = ["--out", tmp_path / "out", "--config.eval.size_multiple=50", tmp_path / "photo.png"]
-    code, _, err = jaxseg(capsys, "predict", "--workdir", workdir, *argv)
+    code, out, err = jaxseg(capsys, "predict", "--workdir", workdir, *argv)
     assert code == 0
     assert "images 1x50x50x3" in err
 
@@ -225,6 +226,54 @@ def test_a_mistake_gets_one_line_and_exit_code_2(mistake, tmp_path, capsys):
     assert err.startswith("jaxseg: error: ")
     assert message.replace("{tmp}", str(tmp_path)) in err
     assert err.count("\n") == 1
+
+
+TOGETHER = ("--coordinator_address=localhost:1", "--num_processes=2", "--process_id=0")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (TOGETHER[:2], "but no --process_id: give all three, or --distributed"),
+        (("--coordinator_address=here", *TOGETHER[1:]), "expected HOST:PORT of the first process"),
+        ((*TOGETHER[:2], "--process_id=2"), "--process_id=2 of --num_processes=2, expected one of"),
+        ((*TOGETHER[:1], "--num_processes=0", "--process_id=0"), "--num_processes=0, expected at"),
+    ],
+)
+def test_processes_that_can_not_find_each_other(words, message, tmp_path, capsys):
+    code, out, err = jaxseg(capsys, "train", *QUICK, "--workdir", tmp_path, *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_an_error_of_the_system_without_words_gets_the_words_it_has(monkeypatch, capsys):
+    def fail(argv):
+        raise OSError("image file is truncated")
+
+    monkeypatch.setitem(cli.COMMANDS, "train", fail)
+    assert jaxseg(capsys, "train") == (2, "", "jaxseg: error: image file is truncated\n")
+
+
+def test_a_full_disk_gets_one_line(tmp_path):
+    """Files of at most 60 KB are one to whoever writes: hundreds of arrays fail at once."""
+    small = {
+        "total_steps": 3, "checkpoint.every": 1, "batch_size": 4, "dataset.image_size": "(32, 32)",
+        "dataset.train_examples": 10, "dataset.val_examples": 4, "augment.crop_size": "(32, 32)",
+    }  # fmt: skip
+    flags = [f"--config.{key}={value}" for key, value in small.items()]
+    words = [sys.executable, "-m", "jaxseg.cli", "train", *QUICK, "--workdir", str(tmp_path)]
+    limit = ("bash", "-c", 'ulimit -f 60; exec "$@"', "bash")
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    done = subprocess.run(
+        [*limit, *words, *flags], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Event loop" not in done.stderr
+    assert "never retrieved" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("jaxseg: error: ")
+    assert "(File too large): make room" in done.stderr
 
 
 def test_weights_inspect_shows_every_entry_and_what_it_is(tmp_path, capsys):

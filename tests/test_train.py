@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.faults import differences, final_state, log, numbers
+from experiments.faults import continued_at, differences, final_state, log, numbers
 from jaxseg import checkpoint, defaults, train
 from jaxseg.compilation import Announced
 from jaxseg.errors import NonFiniteLossError, UserError
@@ -54,6 +54,10 @@ def wait_for(process, workdir, step):
 def undisturbed(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("undisturbed")
     done = subprocess.run(command(workdir), capture_output=True, text=True, check=True)
+    for word in ("initialising unet", "step 30/30"):  # progress goes to stderr, results to stdout
+        assert word in done.stderr
+        assert word not in done.stdout
+    assert "IoU %" in done.stdout
     return workdir, done.stdout + done.stderr
 
 
@@ -84,13 +88,17 @@ def test_a_run_leaves_what_it_promises(undisturbed):
 
 
 def test_killed_at_random_and_continued_ends_the_same_bit_for_bit(undisturbed, tmp_path):
-    kill_at = random.Random(7).sample(range(5, 29), 2)
-    for step in sorted(kill_at):
+    kill_at = sorted(random.Random(7).sample(range(9, 29), 2))
+    for step in kill_at:
         process = start(tmp_path)
         wait_for(process, tmp_path, step)
         os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    subprocess.run(command(tmp_path), capture_output=True, check=True)
+        said, _ = process.communicate()
+        assert (continued_at(said) > 0) == (step > kill_at[0])
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
+    assert (
+        continued_at(done.stderr) >= kill_at[0] - 8
+    )  # a save of every four steps may be under way
     assert_same_run(tmp_path, undisturbed[0])
 
 
@@ -99,12 +107,12 @@ def test_sigterm_saves_says_how_to_continue_and_loses_nothing(undisturbed, tmp_p
     wait_for(process, tmp_path, 6)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == 143
     assert "the same command continues from there" in said
     stopped_at = int(said.split("stopped at step ")[1].split(",")[0])
     assert checkpoint.find(tmp_path / "checkpoints", "latest") == stopped_at
     done = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
-    assert f"continuing at step {stopped_at}" in done.stdout + done.stderr
+    assert continued_at(done.stderr) == stopped_at
     assert_same_run(tmp_path, undisturbed[0])
 
 

@@ -126,6 +126,18 @@ def set_up() -> None:
 def quiet() -> None:
     """Libraries' chatter off; what matters to a person, jaxseg says itself."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from absl import logging
+    import logging
 
-    logging.set_verbosity(logging.FATAL)  # Orbax logs an error with its traceback, then raises it
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.FATAL)  # Orbax logs an error as well as raising it
+    # Orbax waits for TensorStore's writes in an event loop, which the first that fails ends. Each
+    # of the others, hundreds on a full disk, complains that nobody wants its error any more: as a
+    # task of that loop, or as a call to it.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _without_closed_loops
+
+
+def _without_closed_loops(unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
