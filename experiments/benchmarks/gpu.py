@@ -90,7 +90,8 @@ class Options:
         """As flags of this program."""
         given = dataclasses.asdict(self)
         rehearse = given.pop("rehearse")
-        return [f"--{key}={value}" for key, value in given.items()] + ["--rehearse"] * rehearse
+        words = [f"--{key}={value}" for key, value in given.items() if value]
+        return words + ["--rehearse"] * rehearse
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,7 +117,8 @@ def main(argv: Sequence[str]) -> None:
     from jaxseg.errors import UserError
 
     values = _parsed(argv)
-    given = {key: values[key].value for key in ("rehearse", "camvid", "weights", "commit")}
+    given = {key: values[key].value or "" for key in ("camvid", "weights", "commit")}
+    given["rehearse"] = values["rehearse"].value
     if name := values["job"].value:
         gpu_jobs.work(gpu_jobs.Job(*name.split(",")), Options(Path(values["work"].value), **given))
         return
