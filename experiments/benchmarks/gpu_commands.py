@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxseg.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 5.0  # seconds between two looks at what a command has written
 MODEL = "deeplabv3plus,backbone=mobilenet_v2,separable=True,padding=tf_same,norm_epsilon=0.001"
@@ -62,7 +64,9 @@ def camvid(job: Any, options: Any) -> Iterator[dict[str, Any]]:
         for code in _running(["-m", "jaxseg.cli", "train", *words]):
             lines = _lines(folder / "run/metrics.jsonl")
             seconds = time.monotonic() - started
-            yield {"flags": words, "metrics": lines, "seconds": seconds, "exit_code": code}
+            yield {"flags": words, "metrics": lines, "seconds": seconds}
+            if code:
+                raise UserError(f"jaxseg train ended with exit code {code}")
 
 
 def tests(job: Any, options: Any) -> Iterator[dict[str, Any]]:

@@ -135,7 +135,7 @@ def test_a_rehearsal_does_every_part(tmp_path):
     for part in ("Training", "Prediction", "Checks", "Operations", "CamVid", "Tests"):
         assert f"## {part}" in page
     assert "torch.compile" in page
-    assert "(val_miou)" in page
+    assert "(val/miou)" in page
     assert " passed, 0 failed, 0 error, 0 skipped; pytest's exit code: 0" in page
     assert "\n0 passed" not in page
     assert len(list(tmp_path.iterdir())) <= 7

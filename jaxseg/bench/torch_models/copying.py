@@ -31,9 +31,7 @@ def copy_variables(model: nn.Module, params: Mapping[str, Any], stats: Mapping[s
         if leaf == "kernel":
             array = _transposed(array, model.get_submodule(path))
         if name not in missing or targets[name].shape != array.shape:
-            raise ValueError(
-                f"jaxseg's {name} {array.shape} has no counterpart in the PyTorch model"
-            )
+            raise ValueError(f"jaxseg's {name} {array.shape} has no match in the PyTorch model")
         with torch.no_grad():
             targets[name].copy_(torch.tensor(array))
         missing = missing - {name}
