@@ -90,13 +90,14 @@ class Options:
         """As flags of this program."""
         given = dataclasses.asdict(self)
         rehearse = given.pop("rehearse")
-        return [f"--{key}={value}" for key, value in given.items()] + ["--rehearse"] * rehearse
+        words = [f"--{key}={value}" for key, value in given.items() if value]
+        return words + ["--rehearse"] * rehearse
 
     @property
     def environment(self) -> dict[str, str]:
         """Of a job's process. Compiled programs are kept in WORK/cache."""
         cache = self.work / "cache"
-        platforms = {"JAX_PLATFORMS": "cuda,cpu"}  # fails rather than fall back on the CPU
+        platforms = {"JAX_PLATFORMS": "cuda,cpu"}
         if self.rehearse:
             platforms = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
         return {
@@ -116,11 +117,14 @@ def main(argv: Sequence[str]) -> None:
     from jaxseg.errors import UserError
 
     values = _parsed(argv)
-    given = {key: values[key].value for key in ("rehearse", "camvid", "weights", "commit")}
+    given: dict[str, Any] = {"rehearse": values["rehearse"].value}
+    given["commit"] = values["commit"].value or ""
+    for key in ("camvid", "weights"):
+        given[key] = str(Path(values[key].value).resolve()) if values[key].value else ""
     if name := values["job"].value:
         gpu_jobs.work(gpu_jobs.Job(*name.split(",")), Options(Path(values["work"].value), **given))
         return
-    out, parts = Path(values["out"].value), values["parts"].value.split(",")
+    out, parts = Path(values["out"].value or ""), values["parts"].value.split(",")
     budget = values["budget"].value
     if not values["out"].value or not set(parts) <= set(gpu_jobs.PARTS) or not budget.isdecimal():
         raise UserError(

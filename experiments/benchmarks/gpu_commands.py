@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from jaxseg.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 5.0  # seconds between two looks at what a command has written
@@ -61,7 +64,9 @@ def camvid(job: Any, options: Any) -> Iterator[dict[str, Any]]:
         for code in _running(["-m", "jaxseg.cli", "train", *words]):
             lines = _lines(folder / "run/metrics.jsonl")
             seconds = time.monotonic() - started
-            yield {"flags": words, "metrics": lines, "seconds": seconds, "exit_code": code}
+            yield {"flags": words, "metrics": lines, "seconds": seconds}
+            if code:
+                raise UserError(f"jaxseg train ended with exit code {code}")
 
 
 def tests(job: Any, options: Any) -> Iterator[dict[str, Any]]:
@@ -69,8 +74,10 @@ def tests(job: Any, options: Any) -> Iterator[dict[str, Any]]:
     paths = TINY_TESTS if options.rehearse else TESTS
     log = options.work / "pytest.log"
     processes = 1 if options.rehearse else 4
-    words = ["-m", "pytest", "-v", "-p", "no:cacheprovider", f"--numprocesses={processes}", *paths]
-    for code in _running(words, log):
+    words = ["-m", "pytest", "-vv", "-p", "no:cacheprovider", f"--numprocesses={processes}", *paths]
+    # the tests' tolerances are those of float32, not of TF32
+    environment = {**os.environ, "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    for code in _running(words, log, environment):
         found = OUTCOME.findall(log.read_text(errors="replace"))
         counts = dict.fromkeys(("PASSED", "FAILED", "ERROR", "SKIPPED"), 0)
         for outcome, _ in found:
@@ -79,11 +86,17 @@ def tests(job: Any, options: Any) -> Iterator[dict[str, Any]]:
         yield {"counts": counts, "failed": failed, "exit_code": code}
 
 
-def _running(words: Sequence[str], log: Path | None = None) -> Iterator[int | None]:
+def _running(
+    words: Sequence[str], log: Path | None = None, environment: dict[str, str] | None = None
+) -> Iterator[int | None]:
     """Run `python WORD...`; yields None while it runs and its exit code at the end."""
     with open(log or "/dev/stderr", "w" if log else "a") as output:
         process = subprocess.Popen(
-            [sys.executable, *words], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         while (code := process.poll()) is None:
             yield None

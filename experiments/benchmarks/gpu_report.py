@@ -106,6 +106,7 @@ def _tests(done: Done) -> str:
     if "counts" not in found:
         return ""
     counts = ", ".join(f"{number} {name.lower()}" for name, number in found["counts"].items())
+    counts += f"; pytest's exit code: {found['exit_code']}"
     return "\n".join(["## Tests", "", counts, *(f"- {name}" for name in found["failed"])])
 
 

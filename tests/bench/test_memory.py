@@ -9,7 +9,7 @@ from jaxseg.bench import memory
 from jaxseg.bench.setting import Setting
 
 MIB = 2**20
-HOLD = "import sys; held = bytes(int(sys.argv[1]) * 2**20); print('held')"
+HOLD = "import sys; held = b'x' * (int(sys.argv[1]) * 2**20); print('held')"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tried on Linux alone")

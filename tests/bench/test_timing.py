@@ -1,9 +1,8 @@
-"""Calls take turns, and what warms up is not counted."""
+"""Calls alternate, and the first ones are not counted."""
 
 import pytest
 
 from jaxseg.bench import timing
-from jaxseg.bench.console import table
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def clock(monkeypatch):
     return take
 
 
-def test_functions_take_turns_after_two_calls_each(clock):
+def test_functions_alternate_after_two_calls_each(clock):
     calls = []
 
     def function(name, seconds):
@@ -30,7 +29,7 @@ def test_functions_take_turns_after_two_calls_each(clock):
 
     functions = {"a": function("a", 1.0), "b": function("b", 3.0)}
     times = timing.interleaved(functions, seconds=10.0, least=2)
-    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 3  # the third turn begins after 8 seconds
+    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 3  # the third round begins after 8 seconds
     assert times == {"a": [1.0] * 3, "b": [3.0] * 3}
     assert len(timing.interleaved(functions, seconds=0.0, least=4)["a"]) == 4
 
@@ -46,14 +45,3 @@ def test_the_machine_says_what_it_is():
     assert said["machine"].endswith("cores")
     assert said["versions"].startswith("jax ")
     assert "Python 3." in said["versions"]
-
-
-def test_a_table_for_people_and_one_for_pages():
-    headings, rows = ("what", "ms"), [("a", "1.5"), ("long name", "10.25")]
-    assert table(headings, rows, markdown=False) == (
-        "what          ms\na            1.5\nlong name  10.25"
-    )
-    assert table(headings, rows, markdown=True).splitlines()[1:3] == [
-        "| --- | ---: |",
-        "| a | 1.5 |",
-    ]

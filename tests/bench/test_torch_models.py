@@ -69,7 +69,7 @@ def test_variables_of_another_network_are_refused():
     variables = drawn(ours, (32, 32))
 
     _, wider = build("unet", width=8)
-    with pytest.raises(ValueError, match="has no place in the PyTorch model"):
+    with pytest.raises(ValueError, match="has no match in the PyTorch model"):
         copy_variables(wider, variables["params"], variables["batch_stats"])
     _, deeper = build("unet", width=4, depth=4)
     del variables["params"]["logits"]

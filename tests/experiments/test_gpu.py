@@ -49,6 +49,13 @@ def test_a_machine_without_a_gpu_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "results.md").exists()
 
 
+@pytest.mark.parametrize("words", [[], ["--out=x", "--parts=trian"], ["--out=x", "--budget=1h"]])
+def test_wrong_flags_are_explained(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="expected --out FOLDER, --parts of train,predict,"):
+        gpu.main(words)
+
+
 def test_missing_packages_are_named():
     with pytest.raises(UserError, match="packages no_such_one are missing: carry their wheels"):
         gpu._check_packages(["numpy", "no_such_one"])
@@ -135,6 +142,9 @@ def test_a_rehearsal_does_every_part(tmp_path):
     for part in ("Training", "Prediction", "Checks", "Operations", "CamVid", "Tests"):
         assert f"## {part}" in page
     assert "torch.compile" in page
+    assert "(val/miou)" in page
+    assert " passed, 0 failed, 0 error, 0 skipped; pytest's exit code: 0" in page
+    assert "\n0 passed" not in page
     assert len(list(tmp_path.iterdir())) <= 7
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line for line in again.stderr.splitlines() if "at most" in line] == [

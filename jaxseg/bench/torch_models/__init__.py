@@ -22,5 +22,5 @@ MODELS: dict[str, type[nn.Module]] = {
 
 
 def build(name: str, num_classes: int, **options: Any) -> nn.Module:
-    """The model of jaxseg's name; `options` are jaxseg's, those that differ between benchmarks."""
+    """The model `name` of jaxseg, with those of its options that the benchmarks set."""
     return MODELS[name](num_classes, **options)

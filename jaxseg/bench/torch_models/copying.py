@@ -1,4 +1,4 @@
-"""Move jaxseg's variables into a PyTorch model that has the same names, and count what it costs."""
+"""Copy jaxseg's variables into a PyTorch model with the same names, and count its cost."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def copy_variables(model: nn.Module, params: Mapping[str, Any], stats: Mapping[s
     """Set every parameter and statistic of `model`.
 
     Raises:
-      ValueError: one of its own is not set, or has another shape: the networks differ.
+      ValueError: names or shapes do not match: the networks differ.
     """
     targets = dict(model.named_parameters())
     targets |= {k: v for k, v in model.named_buffers() if k.rpartition(".")[2] in LEAVES.values()}
@@ -31,7 +31,7 @@ def copy_variables(model: nn.Module, params: Mapping[str, Any], stats: Mapping[s
         if leaf == "kernel":
             array = _transposed(array, model.get_submodule(path))
         if name not in missing or targets[name].shape != array.shape:
-            raise ValueError(f"jaxseg's {name} {array.shape} has no place in the PyTorch model")
+            raise ValueError(f"jaxseg's {name} {array.shape} has no match in the PyTorch model")
         with torch.no_grad():
             targets[name].copy_(torch.tensor(array))
         missing = missing - {name}
@@ -74,7 +74,7 @@ def _leaves(tree: Mapping[str, Any], path: str = "") -> list[tuple[str, str, Any
 
 
 def _transposed(kernel: np.ndarray, layer: nn.Module) -> np.ndarray:
-    """[rows, columns, inputs, features] as the layer has it."""
+    """A kernel [rows, columns, inputs, features] in the layer's axis order."""
     if isinstance(layer, BilinearUp):
         return kernel.transpose(2, 0, 1)[:, None]
     return kernel.transpose((2, 3, 0, 1) if isinstance(layer, nn.ConvTranspose2d) else (3, 2, 0, 1))

@@ -1,4 +1,4 @@
-"""FCN-8s on VGG16, padded alike on both sides, upsampling between skips learned."""
+"""FCN-8s on VGG16 with symmetric padding; upsampling between skips is learned."""
 
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]

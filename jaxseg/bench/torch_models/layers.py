@@ -1,4 +1,4 @@
-"""Layers that the networks share: all padded alike on both sides, as jaxseg's are by default."""
+"""Layers that the networks share, with symmetric padding, jaxseg's default."""
 
 import torch  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
@@ -45,7 +45,7 @@ class SeparableConvNormReLU(nn.Module):
 
 
 class BilinearUp(nn.Module):
-    """Upsampling class by class that starts bilinear; unless `learned` it stays so."""
+    """Per-class upsampling, initialised bilinear; fixed unless `learned`."""
 
     weight: Tensor
 

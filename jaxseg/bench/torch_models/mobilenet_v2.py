@@ -1,4 +1,4 @@
-"""MobileNetV2, atrous past the output stride."""
+"""MobileNetV2 with atrous convolutions beyond the output stride."""
 
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
@@ -41,7 +41,7 @@ class MobileNetV2(nn.Module):
         for number, (row, wanted) in enumerate(blocks, start=1):
             block = InvertedResidual(inputs, row.features, row.expansion, *replaced[number - 1])
             setattr(self, f"block{number}", block)
-            # as published: no sum where there was a stride, whatever took its place
+            # as published: no residual where a stride was, even if a rate replaced it
             self.skips.append(wanted == 1 and inputs == row.features)
             inputs = row.features
 

@@ -1,4 +1,4 @@
-"""ResNet with bottlenecks that stride in their 3x3, atrous past the output stride."""
+"""ResNet with strides in the bottlenecks' 3x3, atrous beyond the output stride."""
 
 from torch import Tensor, nn  # pyright: ignore[reportMissingImports]
 from torch.nn import functional as F  # pyright: ignore[reportMissingImports]

@@ -21,13 +21,13 @@ class SeparableConv(nn.Module):
         if self.inside:
             x = F.relu_(self.depthwise_norm(self.depthwise_conv(x)))
             return F.relu_(self.pointwise_norm(self.pointwise_conv(x)))
-        # not in place: the block adds this input once more
+        # not in place: the residual needs this input
         x = self.depthwise_norm(self.depthwise_conv(F.relu(x)))
         return self.pointwise_norm(self.pointwise_conv(x))
 
 
 class Block(nn.Module):
-    """Three separable convolutions; returns also what the third, which strides, got."""
+    """Three separable convolutions; also returns the input of the third, which has the stride."""
 
     def __init__(
         self,
