@@ -15,11 +15,19 @@ from jaxseg import models
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A model and its options, its paper, and sources of weights with the same logits here.
+    """A model and its options, its paper, and sources of weights whose numbers are equal here.
 
-    Each source is proven by a test: the name is that of a fixture in tests/weights/fixtures, or
-    of a graph in tests/weights/test_slim.py. `jaxseg weights inspect` names the options that a
-    source needs besides, such as padding; those of a classifier fit every model on its backbone.
+    A source is the name of a fixture in tests/weights/fixtures. tests/weights/test_parity.py
+    imports the same random weights (seeded, uniform) that the source's program was run with and
+    compares, in float32 on the CPU: up to 1000 logits in evaluation mode on random images of an
+    even and an odd size (64x96 and 65x49; larger for VGG16 and Keras's Xception), to 1e-4 of the
+    logits' range; and running means and variances after one training pass, four channels and two
+    summaries of each, to 1e-4 of the layer's largest standard deviation or variance. The two named
+    slim_* are compared, in evaluation only, with their graph written in `jax.lax`
+    (tests/weights/families/test_slim.py). No trained weights take part.
+
+    `jaxseg weights inspect` names the other options that a source needs, such as padding. A
+    classifier's weights fit every model on its backbone.
     """
 
     model: str

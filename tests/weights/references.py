@@ -4,7 +4,8 @@
 
 It needs the reference programs; the tests do not:
 
-    pip install torch==2.13.0 pillow pyyaml safetensors huggingface_hub tqdm keras jax h5py
+    pip install torch==2.13.0 keras==3.15.1 jax h5py
+    pip install pillow pyyaml safetensors huggingface_hub tqdm
     pip install --no-deps torchvision==0.28.0 timm==1.0.31 segmentation-models-pytorch==0.6.0
 
 Every entry of a network is drawn from a seed that follows from its name (values.py), so a fixture
