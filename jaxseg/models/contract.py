@@ -210,7 +210,7 @@ def _check_output(model: Any, output: Any, images: Array) -> None:
 
 
 def _name(model: Any) -> str:
-    return f"model {type(model).__name__}"
+    return f"model {type(model).__module__.rpartition('.')[-1]}"  # its file
 
 
 def corner_mismatch(

@@ -272,7 +272,7 @@ def test_settings_reach_every_layer(case):
     images = pictures(model, 2, 16, 16)[:, None]
     norms, convs = [], []
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         if isinstance(context.module, BatchNorm):
             norms.append(context.module)
         if isinstance(context.module, Conv | DepthwiseConv):
@@ -282,7 +282,7 @@ def test_settings_reach_every_layer(case):
     def init(images):
         return model.init(jax.random.key(0), images, train=True)
 
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         jax.eval_shape(jax.vmap(init, axis_name="batch"), images)
     assert convs
     assert bool(norms) == (case not in WITHOUT_NORMS)
@@ -303,11 +303,11 @@ def test_corners_reach_every_resize(case, monkeypatch):
 
     seen, matrix = [], resize.interpolation_matrix
 
-    def look(old, new, corners, method="bilinear"):
+    def record(old, new, corners, method="bilinear"):
         seen.append((method, corners))
         return matrix(old, new, corners, method)
 
-    monkeypatch.setattr(resize, "interpolation_matrix", look)
+    monkeypatch.setattr(resize, "interpolation_matrix", record)
     name, options = CASES[case]
     aligned = {"corners": "aligned", "upsampling_corners": "aligned", "upsampling": "bilinear"}
     options = {**options, **aligned}
