@@ -52,7 +52,7 @@ def get_config(arg: str = "unet") -> ConfigDict:
     config.eval.batch_size = 8
     config.eval.size_multiple = 8  # 360x480 stays as it is: no padding, one shape
     config.checkpoint.every = 500
-    if config.model.name.startswith(("deeplabv3", "fcn_resnet", "unet_resnet")):
+    if "backbone" in config.model:
         # maps are resized, and keep their place on multiples of the stride alone
         config.augment.crop_size = (352, 480)
         config.eval.size_multiple = 32

@@ -40,7 +40,10 @@ def get_config(arg: str = MODEL) -> ConfigDict:
     config.eval.every = 2500
     config.eval.batch_size = 8
     config.eval.canvas = (513, 513)
-    if "corners" in config.model and "corners=" not in arg:
+    if "corners" not in config.model:  # 513 is for models that resize their logits
+        config.augment.crop_size = (512, 512)
+        config.eval.canvas = (512, 512)
+    elif "corners=" not in arg:
         config.model.corners = "aligned"
     config.checkpoint.every = 1000
     return config

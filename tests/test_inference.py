@@ -10,7 +10,10 @@ from jaxseg import data, defaults, evaluation, inference
 from jaxseg.config import check_config
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
+from jaxseg.models.classifier import Classifier
+from jaxseg.models.fcn_resnet import FCNResNet
 from jaxseg.models.unet import UNet
+from jaxseg.ops.resize import resize
 from jaxseg.program import build_program
 
 
@@ -99,14 +102,12 @@ def unet_variables(unet, run_compiled):
 
 
 @pytest.fixture
-def logits(unet, unet_variables):
+def scores(unet, unet_variables):
     """By tiles of 8, 16, ..., or with 0 at once."""
 
     def run(images, tile_size):
-        def function(images):
-            return unet.apply(unet_variables, images, train=False)[0]
-
-        return inference.overlap_tile(function, images, whole(images), unet, tile_size)
+        sizes = whole(images)
+        return inference.scores(unet, unet_variables, images, sizes, tile_size=tile_size)
 
     return run
 
@@ -114,9 +115,9 @@ def logits(unet, unet_variables):
 @pytest.mark.parametrize(
     ("size", "tile_size"), [((1, 5), 8), ((37, 50), 8), ((13, 50), 16), ((37, 50), 64)]
 )
-def test_tiles_of_a_unet_equal_the_whole(logits, size, tile_size, run_compiled):
+def test_tiles_of_a_unet_equal_the_whole(scores, size, tile_size, run_compiled):
     once, tiled = run_compiled(
-        lambda images: [logits(images, n) for n in (0, tile_size)], pictures(1, *size, 3)
+        lambda images: [scores(images, n) for n in (0, tile_size)], pictures(1, *size, 3)
     )
     assert once.shape == (1, *size, 3)
     np.testing.assert_allclose(tiled, once, atol=1e-5)
@@ -124,7 +125,7 @@ def test_tiles_of_a_unet_equal_the_whole(logits, size, tile_size, run_compiled):
 
 @pytest.mark.parametrize("tile_size", [0, 12])
 def test_the_net_on_a_part_equals_the_same_pixels_of_a_larger_image(
-    unet, logits, unet_variables, tile_size, run_compiled
+    unet, scores, unet_variables, tile_size, run_compiled
 ):
     """Where it sees real context, away from the mirror, on the same pooling grid."""
     large, lost = pictures(1, 90, 94, 3), unet.context
@@ -133,11 +134,32 @@ def test_the_net_on_a_part_equals_the_same_pixels_of_a_larger_image(
     top, left = (-lost) % unet.grid, (-lost) % unet.grid + 2 * unet.grid
     cut = large[:, top : top + size, left : left + size]
     predicted, part = run_compiled(
-        lambda: (logits(large, tile_size), unet.apply(unet_variables, cut, train=False)[0])
+        lambda: (scores(large, tile_size), unet.apply(unet_variables, cut, train=False)[0])
     )
     rows, cols = (slice(at + lost, at + size - lost) for at in (top, left))
     assert part.shape[1] == size - 2 * lost >= 16
-    np.testing.assert_allclose(part, predicted[:, rows, cols], atol=1e-5)
+    np.testing.assert_allclose(jax.nn.softmax(part), predicted[:, rows, cols], atol=1e-5)
+
+
+@pytest.mark.parametrize("corners", ["half_pixel", "aligned"])
+def test_scores_are_probabilities_and_classes_the_likeliest(corners, run_compiled):
+    """Of a model that sees the whole image, with logits at a stride."""
+    images = pictures(2, 21, 34, 3)
+    model = FCNResNet(3, "resnet18", width_multiplier=1 / 16, aux_head=False, corners=corners)
+
+    def run(images):
+        variables = model.init(jax.random.key(0), images, train=False)
+        logits, _ = model.apply(variables, images, train=False)
+        sizes = whole(images)
+        scores = inference.scores(model, variables, images, sizes)
+        return logits, scores, inference.classes(model, variables, images, sizes)
+
+    logits, scores, best = run_compiled(run, images)
+    assert scores.shape == (2, 21, 34, 3)
+    np.testing.assert_allclose(scores.sum(-1), 1.0, rtol=1e-6)
+    expected = jax.nn.softmax(resize(logits, (21, 34), corners))
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    np.testing.assert_array_equal(best, scores.argmax(-1))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +174,12 @@ def test_the_net_on_a_part_equals_the_same_pixels_of_a_larger_image(
 def test_what_does_not_fit_is_refused(model, crop_size, tile_size, message):
     with pytest.raises(UserError, match=message):
         inference.check(UNet(2, padding=model), crop_size, tile_size)
+
+
+def test_logits_of_patches_are_refused():
+    with pytest.raises(UserError, match="fc_padding is 'valid', which labels patches"):
+        inference.check(Classifier(2, "vgg16"), (256, 256), 0)
+    inference.check(Classifier(2, "vgg16", fc_padding="symmetric"), (256, 256), 0)
 
 
 def test_what_fits():

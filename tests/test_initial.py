@@ -170,7 +170,9 @@ def test_folded_norms_are_measured_without_what_cannot_be_read(config):
     with pytest.raises(UserError, match="example 3 can't be read"):
         list(initial._images(check_config(config), damaged))
     config.pipeline.on_unreadable = "skip"
-    assert [images.shape for images in initial._images(check_config(config), damaged)] == [(8, 32, 32, 3)] * 8
+    assert [images.shape for images in initial._images(check_config(config), damaged)] == [
+        (8, 32, 32, 3)
+    ] * 8
 
 
 def test_a_converted_folded_run_is_measured_before_it_is_trained(

@@ -6,15 +6,15 @@ from jaxseg.errors import UserError
 
 
 def replace_strides(
-    strides: Sequence[int], output_stride: int, reached: int = 2
+    strides: Sequence[int], output_stride: int, initial_stride: int = 2
 ) -> list[tuple[int, int]]:
-    """The stride and the dilation of each block, for the strides of the dense network.
+    """The stride and the dilation of each block of a network with these strides.
 
-    `reached` is the stride before the first block. Past `output_stride` a block takes stride 1, and
-    the blocks after it are dilated instead. It still sees its own input at the old rate, so that
-    all features equal those of the strided network at every position that those have.
+    `initial_stride` is that of the first block's input. Past `output_stride` a block takes stride 1
+    and the blocks after it are dilated instead. The block itself keeps the previous rate, so that
+    features equal those of the strided network at all positions that it has.
     """
-    replaced, rate = [], 1
+    replaced, rate, reached = [], 1, initial_stride
     for stride in strides:
         if reached * stride <= output_stride:
             replaced.append((stride, rate))

@@ -45,7 +45,7 @@ class SegmentationModel(Protocol):
 
     @property
     def labels_pixels(self) -> bool:
-        """Whether logits lie over the pixels of the image, as training and evaluation need it."""
+        """Whether logits are of the image's pixels, as training and evaluation need."""
         ...
 
     @property
@@ -88,8 +88,8 @@ class SegmentationModel(Protocol):
 class CoversImage:
     """For models of images of any size, whose logits cover all of the image.
 
-    `class Model(CoversImage, nn.Module)`. A field `corners` takes the place of this one; where
-    logits, or maps on the way to them, are resized from a stride, so does `interpolation`.
+    `class Model(CoversImage, nn.Module)`. A model whose logits, or maps on the way to them, are
+    resized from a stride overrides `interpolation`, and may have a field `corners`.
     """
 
     corners: str = "half_pixel"
@@ -108,7 +108,7 @@ class CoversImage:
         return size
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Any size goes."""
+        """Every size can."""
 
 
 _ATTRIBUTES = {
@@ -210,7 +210,7 @@ def _check_output(model: Any, output: Any, images: Array) -> None:
 
 
 def _name(model: Any) -> str:
-    return f"model {type(model).__name__}"
+    return f"model {type(model).__module__.rpartition('.')[-1]}"  # its file
 
 
 def corner_mismatch(
@@ -235,9 +235,9 @@ def corner_mismatch(
     drift = max(abs(_drift(n, stride, extra)) for n in size)
     nearest = tuple(max(1, round((n - extra) / stride)) * stride + extra for n in size)
     other = CORNERS[1 - extra]
-    change = f", or corners={other}" * all((n - 1 + extra) % stride == 0 for n in size)
+    change = f", or {other} corners" * all((n - 1 + extra) % stride == 0 for n in size)
     return (
-        f"{key} is {size}, but with corners={corners} and stride {stride} features keep their "
+        f"{key} is {size}, but with {corners} corners and stride {stride} features keep their "
         f"place on sides of {stride} k{' + 1' * extra}: here they drift by {drift:.0f} pixels from "
         f"one border to the other; use {nearest}{change}"
     )
@@ -255,7 +255,7 @@ def evaluation_mismatch(
         return None
     return (
         f"config.eval.canvas is {canvas} and size_multiple {size_multiple}, but with "
-        f"corners={corners} and stride {stride} features keep their place on sides of {stride} k"
+        f"{corners} corners and stride {stride} features keep their place on sides of {stride} k"
         f"{' + 1' * extra} only: use a canvas of {(extra, extra)} and size_multiple "
         f"{max(stride, size_multiple // stride * stride)}"
     )

@@ -92,9 +92,9 @@ class DeepLabV3(CoversImage, nn.Module):
       and evaluation.
     - `stages` up to 7 cascades copies of ResNet's last stage; `output_stride` may then be up to
       256 (table 1).
-    - `context_module`: "aspp", "spp" (see `SPP`), or "none", which leaves the cascade alone.
+    - `context_module`: "aspp", "spp" (see `SPP`), or "none": the cascade alone.
     - `atrous_rates` of ASPP are those at output stride 16: twice as much is used at 8, half at 32,
-      so that they span the same part of the image. With () the 1x1 and `image_pooling` are left.
+      so that they span the same part of the image. With () only the 1x1 and `image_pooling` remain.
     - `separable` makes ASPP's 3x3 depthwise separable (see `SeparableConvNormReLU` for
       `depthwise_norm`), and those after it.
     - `dropout` after the context: 0.1 is the authors' code's, the paper's text has none.

@@ -28,14 +28,14 @@ ENCODERS: dict[str, type[nn.Module]] = {
     **dict.fromkeys(xception.ALIGNED_VARIANTS, AlignedXception),
     "vgg16": VGG16,
 }
-# Options that only some encoders have, with the value that asks for nothing.
+# Options that only some encoders have, with the value that the others accept.
 NEUTRAL = {
     "multi_grid": (),
     "stages": 4,
     "rounding": "ceil",
     "batch_norm": False,
 }
-# ResNet's alone. Of the other encoders every source keeps the previous rate, whatever this says.
+# Others accept either value: in all their sources the strided block keeps the previous rate.
 _RESNET_ONLY = "first_block_rate"
 
 

@@ -14,7 +14,7 @@ from jaxseg.ops.layers import Layers
 
 
 class Row(NamedTuple):
-    """One row of the paper's table: blocks alike, the first of which has the stride."""
+    """One row of the paper's table: equal blocks, the first with the stride."""
 
     expansion: int
     features: int
@@ -37,10 +37,10 @@ VARIANTS = {
 
 
 def scaled(channels: int, width_multiplier: float) -> int:
-    """The nearest multiple of 8, at least 8 and at least nine tenths of what was asked for."""
-    wanted = channels * width_multiplier
-    rounded = max(8, int(wanted + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * wanted else rounded
+    """The multiple of 8 nearest to the product, at least 8 and at least nine tenths of it."""
+    exact = channels * width_multiplier
+    rounded = max(8, int(exact + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * exact else rounded
 
 
 class InvertedResidual(nn.Module):
@@ -88,7 +88,7 @@ def inverted_residuals(
     blocks = [(row, row.stride if i == 0 else 1) for row in rows for i in range(row.blocks)]
     replaced = replace_strides([stride for _, stride in blocks], output_stride)
     stage = 0
-    for number, (row, wanted) in enumerate(blocks, start=1):
+    for number, (row, full_stride) in enumerate(blocks, start=1):
         stride, dilation = replaced[number - 1]
         x = layers.block(InvertedResidual)(
             scaled(row.features, width_multiplier),
@@ -96,11 +96,11 @@ def inverted_residuals(
             row.kernel_size,
             stride,
             dilation,
-            skip=wanted == 1,
+            skip=full_stride == 1,
             layers=layers,
             name=f"block{number}",
         )(x)
-        stage += wanted == 2
+        stage += full_stride == 2
         if stage > 0:
             out[f"stage{stage}"] = x
     return out

@@ -27,7 +27,7 @@ from jaxseg.models.atrous import check_output_stride, replace_strides
 from jaxseg.ops.layers import Layers
 from jaxseg.ops.pooling import max_pool_3x3
 
-# (bottleneck blocks?, the stride is in their 3x3?, blocks of each stage)
+# (bottleneck blocks, stride in their 3x3, number of blocks of each stage)
 VARIANTS = {
     "resnet18": (False, True, (2, 2, 2, 2)),
     "resnet34": (False, True, (3, 4, 6, 3)),
@@ -138,12 +138,12 @@ class ResNet(nn.Module):
         x = out["stem"] = nn.relu(self.layers.norm(name="stem_norm")(x))
         x = max_pool_3x3(x, padding=self.layers.padding)
         blocks = [(stage, i) for stage, n in enumerate(depths, start=1) for i in range(n)]
-        wanted = [2 if i == 0 and stage > 1 else 1 for stage, i in blocks]
-        replaced = replace_strides(wanted, self.output_stride, reached=4)
-        for (stage, i), stride_asked, (stride, before) in zip(
-            blocks, wanted, replaced, strict=True
+        strides = [2 if i == 0 and stage > 1 else 1 for stage, i in blocks]
+        replaced = replace_strides(strides, self.output_stride, initial_stride=4)
+        for (stage, i), full_stride, (stride, before) in zip(
+            blocks, strides, replaced, strict=True
         ):
-            rate = before * stride_asked // stride  # a stride left out dilates what comes after it
+            rate = before * full_stride // stride  # a stride left out dilates what follows it
             first_rate = rate if self.first_block_rate == "own" else before
             unit_rate = self.multi_grid[i] if self.multi_grid and stage >= 4 else 1
             x = out[f"stage{stage}"] = self.layers.block(Block)(

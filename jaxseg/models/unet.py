@@ -6,8 +6,8 @@ mirrored (`jaxseg/inference.py`). Weights start as in He et al. 2015 (section 3)
 normal distribution of the same variance.
 
 The default pads every convolution, so that the logits are as large as the image, and follows each
-3x3 by batch norm. Any size goes then: pooling rounds up, and the upsampled map is cropped at the
-bottom and the right to the size of its skip, where the paper crops the skip.
+3x3 by batch norm. It takes images of any size: pooling rounds up, and the upsampled map is cropped
+at the bottom and the right to the size of its skip, where the paper crops the skip.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from jaxseg.ops.upsample import check_method, enlarge
 
 # How to double a map, and how many pixels on each side saw its border: without padding these are
 # dropped, for in another tile they would be different. The last number is the size of the
-# convolution that halves the channels; "transposed" does it by itself.
+# convolution that halves the channels; "transposed" does so itself.
 UPSAMPLING = {
     "transposed": (0, 0),
     "nearest": (0, 3),
@@ -60,7 +60,7 @@ class DoubleConv(nn.Module):
 class Encoder(nn.Module):
     """The contracting path: "level0" at full resolution, "level{depth}" at 1 / 2**depth of it.
 
-    With `keep_indices` also returns, by level, where the maxima of its pooling were.
+    With `keep_indices` also returns the indices of the maxima of each level's pooling.
     """
 
     width: int

@@ -24,7 +24,7 @@ SKIPS = ("stem", "stage1", "stage2", "stage3")  # of "up1".."up4"; "up0" has non
 
 
 class UNetResNet(CoversImage, nn.Module):
-    """Logits as large as the image; endpoints the backbone's and "up4".."up0". Any size goes.
+    """Logits as large as the image; endpoints the backbone's and "up4".."up0".
 
     - `backbone` (all but "xception", whose features leave out the border) and `width_multiplier`:
       see `encoders`; the ResNets are those with known weights.

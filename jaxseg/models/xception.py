@@ -74,8 +74,8 @@ class SeparableConv(nn.Module):
 class Block(nn.Module):
     """Chollet's: ReLU, separable convolution, batch norm, as often as there are channels given.
 
-    The input is added: as it is, or, in a `strided` block, which ends in the pooling, projected by
-    a 1x1. The `last` block adds nothing and has its ReLUs after the batch norms.
+    The input is added; a `strided` block ends in the pooling and projects it by a 1x1. The `last`
+    block adds nothing and has its ReLUs after the batch norms.
     """
 
     channels: tuple[int, ...]
@@ -131,18 +131,20 @@ class Xception(nn.Module):
         x = _stem(images, layers, self.width_multiplier, padding="valid")
         out, stage = {"stem": x}, 0
         replaced = replace_strides([stride for _, stride in rows], self.output_stride)
-        for number, (channels, wanted) in enumerate(rows, start=2):  # the stem is Keras's block 1
+        for number, (channels, full_stride) in enumerate(
+            rows, start=2
+        ):  # the stem is Keras's block 1
             stride, dilation = replaced[number - 2]
             x = layers.block(Block)(
                 _scaled(channels, self.width_multiplier),
-                strided=wanted > 1,
+                strided=full_stride > 1,
                 last=number == len(rows) + 1,
                 stride=stride,
                 dilation=dilation,
                 layers=layers,
                 name=f"block{number}",
             )(x)
-            stage += wanted > 1
+            stage += full_stride > 1
             out[f"stage{stage}"] = x
         return out
 
@@ -172,9 +174,9 @@ class AlignedSeparableConv(nn.Module):
 
 
 class AlignedBlock(nn.Module):
-    """Three separable convolutions, the stride in the third; returns also what the third got.
+    """Three separable convolutions, the stride in the third; also returns the third's input.
 
-    The input is added: as it is, or, in a `strided` block, projected by a 1x1. The `last` block
+    The input is added, in a `strided` block projected by a 1x1. The `last` block
     adds nothing and has its ReLUs inside the separable convolutions.
     """
 
@@ -234,12 +236,12 @@ class AlignedXception(nn.Module):
         x = _stem(images, layers, self.width_multiplier, layers.padding)
         out = {"stem": x}
         replaced = replace_strides([stride for _, stride in rows], self.output_stride)
-        for number, (channels, wanted) in enumerate(rows, start=1):
+        for number, (channels, full_stride) in enumerate(rows, start=1):
             (stride, dilation), last = replaced[number - 1], number == len(rows)
             grid = self.multi_grid if self.multi_grid and last else (1, 1, 1)
             x, before_stride = layers.block(AlignedBlock)(
                 _scaled(channels, self.width_multiplier),
-                strided=wanted > 1,
+                strided=full_stride > 1,
                 last=last,
                 stride=stride,
                 dilations=tuple(dilation * rate for rate in grid),

@@ -108,9 +108,10 @@ def test_a_model_of_one_file_trains(write_model, tiny_config, one_device):
 def test_the_table_of_models_holds_it(write_model, monkeypatch, capsys):
     from jaxseg import zoo
 
-    monkeypatch.setattr(zoo, "ZOO", [])
-    monkeypatch.setattr(models, "_files", lambda: ["mine"])
     write_model(EXAMPLE)
+    mine = zoo.entries()[len(zoo.ZOO) :]
+    assert [entry.argument for entry in mine] == ["mine"]
+    monkeypatch.setattr(zoo, "entries", lambda: mine)
     assert main(["models", "--size=224"]) == 0
     parameters = 3 * 3 * 3 * 16 + 2 * 16 + 16 * 21 + 21
     line = capsys.readouterr().out.splitlines()[1]
@@ -175,8 +176,8 @@ def test_a_model_that_computes_something_else_is_refused_when_it_is_traced(
 
 
 CONFIGS = [module.name for module in pkgutil.iter_modules(configs.__path__)]
-ARGUMENTS = [None, "unet", "unet_resnet", "deeplabv3plus", "deeplabv3,backbone=mobilenet_v2",
-             "fcn", "fcn_resnet"]  # fmt: skip
+ARGUMENTS = [None, "unet", "unet_resnet", "classifier", "deeplabv3plus", "fcn", "fcn_resnet",
+             "deeplabv3,backbone=mobilenet_v2"]  # fmt: skip
 
 
 @pytest.mark.parametrize("argument", ARGUMENTS)
@@ -194,8 +195,8 @@ def test_sizes_and_corners_of_every_config_go_together(name, argument):
 @pytest.mark.parametrize(
     ("corners", "size", "message"),
     [
-        ("half_pixel", (513, 513), r"drift by 15 pixels .*use \(512, 512\), or corners=aligned$"),
-        ("aligned", (512, 512), r"sides of 16 k \+ 1.*use \(513, 513\), or corners=half_pixel$"),
+        ("half_pixel", (513, 513), r"drift by 15 pixels .*use \(512, 512\), or aligned corners$"),
+        ("aligned", (512, 512), r"sides of 16 k \+ 1.*use \(513, 513\), or half_pixel corners$"),
         ("half_pixel", (360, 480), r"drift by 8 pixels .*use \(352, 480\)$"),
         ("half_pixel", (352, 480), None),
         ("aligned", (513, 321), None),
@@ -220,7 +221,7 @@ def test_a_mismatch_of_evaluation():
 @pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize(
     ("corners", "width", "constant", "drift"),
-    [("aligned", 129, 0, 0), ("half_pixel", 128, 7.5, 0), ("half_pixel", 129, None, 13.1)],
+    [("aligned", 129, 0, 0), ("half_pixel", 128, 7.5, 0), ("half_pixel", 129, None, 11.2)],
 )
 def test_features_come_back_to_their_pixels(corners, width, constant, drift, run_compiled):
     """Every kernel takes its central pixel, so that logits are a ramp sampled at stride 16."""
@@ -246,7 +247,7 @@ def test_features_come_back_to_their_pixels(corners, width, constant, drift, run
     off = np.arange(width)[inside] - back[inside]
     if constant is not None:
         np.testing.assert_allclose(off, constant, atol=0.02)
-    np.testing.assert_allclose(np.ptp(off), drift * (width - 32) / width, atol=0.4)
+    np.testing.assert_allclose(np.ptp(off), drift, atol=0.1)  # 96 pixels * (16 * 9 / 129 - 1)
 
 
 def test_every_encoder_sees_its_option_for_the_rate_of_first_blocks():

@@ -38,14 +38,14 @@ def test_parameter_counts_of_torchvision(backbone, count):
 def test_rates_follow_the_output_stride(output_stride, rates, separable):
     found = []
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         module = context.module
         if isinstance(module, Conv | DepthwiseConv) and module.kernel_size == 3:
             found.extend([module.dilation] if "atrous" in "".join(module.path) else [])
         return call(*args, **kwargs)
 
     model = DeepLabV3(2, output_stride=output_stride, separable=separable, **SMALL)
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         (logits, _), _ = initial(model)
     assert found == rates
     assert logits.shape[1] == 64 // output_stride

@@ -13,7 +13,7 @@ def depthwise(width_multiplier=1.0):
     """(kernel, stride, channels) of each block, and the parameters."""
     found = []
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         module = context.module
         if isinstance(module, DepthwiseConv):
             found.append((module.kernel_size, module.stride, args[0].shape[-1]))
@@ -22,7 +22,7 @@ def depthwise(width_multiplier=1.0):
     model = EfficientNetLite(
         "efficientnet_lite0", LAYERS, output_stride=32, width_multiplier=width_multiplier
     )
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3))))
     return found, variables["params"]
 

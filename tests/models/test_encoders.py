@@ -127,11 +127,11 @@ def test_settings_reach_every_layer(backbone, padding):
     )
     modules = []
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         modules.append(context.module)
         return call(*args, **kwargs)
 
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         out = features(backbone, jnp.ones((1, 33, 47, 3)), layers)
     assert {x.dtype for x in out.values()} == {jnp.dtype("bfloat16")}
     for module in modules:

@@ -38,13 +38,13 @@ def test_channels_are_multiples_of_eight(channels, multiplier, expected):
 def test_strides_and_dilations_by_hand(output_stride, strides, dilations):
     found = []
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         if isinstance(context.module, DepthwiseConv):
             found.append((context.module.stride, context.module.dilation))
         return call(*args, **kwargs)
 
     model = MobileNetV2("mobilenet_v2", LAYERS, output_stride)
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3))))
     assert found == list(zip(strides, dilations, strict=True))
 

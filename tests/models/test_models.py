@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import models
+from jaxseg import inference, models, zoo
 from jaxseg.errors import UserError
 from jaxseg.ops.conv import Conv
 from jaxseg.ops.depthwise import DepthwiseConv
@@ -195,6 +195,52 @@ def test_evaluation_takes_odd_sizes_and_changes_nothing(case, random_variables, 
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
+NARROWEST: dict[str, Any] = {
+    **{"width_multiplier": 0.05, "width": 4, "fc_width": 8, "low_level_channels": 5},
+    **{"aspp_channels": 6, "decoder_channels": 7},
+}
+
+
+def narrow(entry):
+    """A model of the zoo with few channels; `shallow` leaves two blocks to ResNet's last stage."""
+    known = models.options(entry.model)
+    options = {**entry.options, **{k: v for k, v in NARROWEST.items() if k in known}}
+    if entry.model == "unet_resnet":
+        options["decoder_channels"] = (6, 5, 4, 3, 2)
+    if options.get("multi_grid") and "resnet" in options["backbone"]:
+        options["multi_grid"] = options["multi_grid"][:2]
+    return models.build(entry.model, CLASSES, dtype=jnp.float32, **options)
+
+
+@pytest.mark.usefixtures("shallow")
+@pytest.mark.parametrize(
+    "entry",
+    [  # depths are all one when shallow
+        pytest.param(
+            entry,
+            marks=[pytest.mark.slow] * entry.options.get("backbone", "").endswith(("34", "101")),
+            id=entry.argument,
+        )
+        for entry in zoo.ZOO
+    ],
+)
+def test_every_model_of_the_zoo_takes_odd_sizes(entry, random_variables, run_compiled):
+    """Scores come back at the image's size; of patches, as large as they go into the image."""
+    model = narrow(entry)
+    h, w = (37, 53) if model.labels_pixels else (225, 263)
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(1, h, w, 3)), jnp.float32)
+    sizes = jnp.array([[h, w]], jnp.int32)
+    inputs = jnp.zeros((1, model.fit(h), model.fit(w), 3))
+    variables = random_variables(model, inputs)
+    if not model.labels_pixels:
+        logits, _ = run_compiled(lambda v, x: model.apply(v, x, train=False), variables, images)
+        assert logits.shape == (1, 2, 3, CLASSES)
+        return
+    scores = run_compiled(lambda v, x: inference.scores(model, v, x, sizes), variables, images)
+    assert scores.shape == (1, h, w, CLASSES)
+    np.testing.assert_allclose(scores.sum(-1), 1.0, rtol=1e-5)
+
+
 @pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", CASES)
 def test_bfloat16_computes_between_float32_parameters_and_float32_logits(case):
@@ -226,7 +272,7 @@ def test_settings_reach_every_layer(case):
     images = pictures(model, 2, 16, 16)[:, None]
     norms, convs = [], []
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         if isinstance(context.module, BatchNorm):
             norms.append(context.module)
         if isinstance(context.module, Conv | DepthwiseConv):
@@ -236,7 +282,7 @@ def test_settings_reach_every_layer(case):
     def init(images):
         return model.init(jax.random.key(0), images, train=True)
 
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         jax.eval_shape(jax.vmap(init, axis_name="batch"), images)
     assert convs
     assert bool(norms) == (case not in WITHOUT_NORMS)
@@ -257,11 +303,11 @@ def test_corners_reach_every_resize(case, monkeypatch):
 
     seen, matrix = [], resize.interpolation_matrix
 
-    def look(old, new, corners, method="bilinear"):
+    def record(old, new, corners, method="bilinear"):
         seen.append((method, corners))
         return matrix(old, new, corners, method)
 
-    monkeypatch.setattr(resize, "interpolation_matrix", look)
+    monkeypatch.setattr(resize, "interpolation_matrix", record)
     name, options = CASES[case]
     aligned = {"corners": "aligned", "upsampling_corners": "aligned", "upsampling": "bilinear"}
     options = {**options, **aligned}
@@ -352,6 +398,24 @@ def test_wrong_options(name, options, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
+        ("deeplabv3", {"atrous_rates": (6.5, 12)}, r"\(6.5, 12\), expected whole numbers, such as"),
+        ("deeplabv3", {"atrous_rates": 6}, "atrous_rates is 6, expected whole numbers, such as"),
+        ("deeplabv3", {"multi_grid": (True, 2, 4)}, r"multi_grid is \(True, 2, 4\), expected who"),
+        ("unet", {"width": 4.0}, "width is 4.0, expected a whole number"),
+        ("unet", {"batch_norm": "no"}, "batch_norm is 'no', expected True or False"),
+        ("unet", {"padding": 3}, "padding is 3, expected a text"),
+        ("fcn", {"dropout": "0.5"}, "dropout is '0.5', expected a number"),
+        ("unet", {"dropout": ("0.5",)}, r"dropout is \('0.5',\), expected numbers, such as"),
+    ],
+)
+def test_values_of_another_type_are_refused(name, options, message):
+    with pytest.raises(UserError, match=message):
+        models.build(name, 3, dtype=jnp.float32, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
         ("unet", {"width": 0}, "unet: width is 0, expected at least 1"),
         ("deeplabv3", {"atrous_rates": [6, 0]}, r"atrous_rates is \(6, 0\), expected at least 1"),
         ("deeplabv3", {"width_multiplier": 0.0}, "width_multiplier is 0.0, expected more than 0"),
@@ -365,6 +429,7 @@ def test_wrong_options(name, options, message):
         ("deeplabv3", {"norm_momentum": -0.5}, "norm_momentum is -0.5, expected"),
         ("unet_resnet", {"norm_epsilon": 0.0}, "norm_epsilon is 0.0, expected more than 0"),
         ("fcn_resnet", {"norm_epsilon": math.nan}, "norm_epsilon is nan, expected more than 0"),
+        ("fcn_resnet", {"norm_epsilon": math.inf}, "norm_epsilon is inf, expected more than 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(name, options, message):

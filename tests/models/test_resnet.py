@@ -84,12 +84,12 @@ def test_the_pooling_after_the_stem_is_padded_as_the_convolutions_are(padding, r
     def stem_and_pooled():
         seen = []
 
-        def look(call, args, kwargs, context):
+        def record(call, args, kwargs, context):
             if context.module.name == "stage1_block1":
                 seen.append(args[0])
             return call(*args, **kwargs)
 
-        with nn.intercept_methods(look):
+        with nn.intercept_methods(record):
             out, _ = model.init_with_output(jax.random.key(0), images)
         return out["stem"], seen[0]
 
@@ -104,13 +104,13 @@ def dilations(model):
     """The dilation of the last 3x3 convolution in each block."""
     found = {}
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         module = context.module
         if isinstance(module, Conv) and module.kernel_size == 3:
             found[module.path[0]] = module.dilation
         return call(*args, **kwargs)
 
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.ones((1, 32, 32, 3))))
     return found
 

@@ -16,13 +16,13 @@ def trace(model, size=33):
     """(stride, dilation) of every depthwise convolution by its path, and the parameters."""
     found = {}
 
-    def look(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         module = context.module
         if isinstance(module, DepthwiseConv):
             found["/".join(module.path[:-1])] = (module.stride, module.dilation)
         return call(*args, **kwargs)
 
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record):
         variables = jax.eval_shape(
             lambda: model.init(jax.random.key(0), jnp.ones((1, size, size, 3)))
         )

@@ -39,12 +39,10 @@ class ResNet(nn.Module):
         depths = VARIANTS[variant][-1]
         blocks = [(stage, i) for stage, n in enumerate(depths, start=1) for i in range(n)]
         wanted = [2 if i == 0 and stage > 1 else 1 for stage, i in blocks]
-        replaced = replace_strides(wanted, output_stride, reached=4)
+        replaced = replace_strides(wanted, output_stride, initial_stride=4)
         inputs, self.names = 64, []
-        for (stage, i), stride_asked, (stride, before) in zip(
-            blocks, wanted, replaced, strict=True
-        ):
-            rate = before * stride_asked // stride  # of all blocks of the stage
+        for (stage, i), full_stride, (stride, before) in zip(blocks, wanted, replaced, strict=True):
+            rate = before * full_stride // stride  # of all blocks of the stage
             unit_rate = multi_grid[i] if multi_grid and stage == 4 else 1
             features = 64 << (stage - 1)
             self.names.append(f"stage{stage}_block{i + 1}")
