@@ -101,7 +101,8 @@ def test_evaluate_repeats_the_number_of_training(workdir, capsys):
     trained = {row["step"]: row["val/miou"] for row in rows if "val/miou" in row}
     for step in (2, 4):
         jaxseg(capsys, "evaluate", "--workdir", workdir, "--step", step)
-        assert json.loads((workdir / "eval/val.json").read_text())["miou"] == trained[step]
+        written = json.loads((workdir / f"eval/val/{step}.json").read_text())
+        assert written["miou"] == trained[step]
 
 
 def test_predict_takes_images_of_any_kind_and_returns_their_size(workdir, tmp_path, capsys):

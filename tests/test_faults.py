@@ -20,8 +20,8 @@ def test_a_campaign(tmp_path, capsys):
     shutil.copytree(tmp_path / "run-0", spoilt)
     rows = [json.dumps(row) for row in faults.log(spoilt)]
     (spoilt / "metrics.jsonl").write_text("\n".join([*rows, rows[-1], ""]))
-    scores = json.loads((spoilt / "eval/val.json").read_text())
-    (spoilt / "eval/val.json").write_text(json.dumps({**scores, "miou": 0.5}))
+    path = spoilt / f"eval/val/{faults.STEPS}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "miou": 0.5}))
     shutil.rmtree(spoilt / f"checkpoints/{faults.STEPS}")
     assert faults.differences(spoilt, tmp_path / "undisturbed") == [
         "step differs", "params differs", "batch_stats differs", "opt_state differs",

@@ -82,3 +82,61 @@ def test_unknown_names_are_refused_with_a_hint(config, part, name):
     config[part].name = name
     with pytest.raises(UserError, match=r"did you mean '(sgd|cosine)'"):
         optimizers.optimizer(check_config(config))
+
+
+def three_steps(config, gradients):
+    tx = optimizers.optimizer(check_config(config))
+    params, opt_state = PARAMS, tx.init(PARAMS)
+    for gradient in gradients:
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+    return jax.tree.map(np.asarray, params)
+
+
+@pytest.fixture
+def gradients():
+    rng = np.random.default_rng(0)
+    return [
+        jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), PARAMS)
+        for _ in range(3)
+    ]
+
+
+def by_leaf(tree):
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf, np.float64) for path, leaf in flat}
+
+
+def by_hand(config, gradients, update):
+    """`update(memory, gradient, parameter)` in float64, with clipping, decay and rates."""
+    params, memory = by_leaf(PARAMS), {name: {} for name in by_leaf(PARAMS)}
+    for gradient in map(by_leaf, gradients):
+        norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+        clip = min(1.0, config.optimizer.grad_clip_norm / norm)
+        for name, p in params.items():
+            decay = config.optimizer.weight_decay if "kernel" in name else 0.0
+            rate = config.schedule.learning_rate * (0.5 if "encoder" in name else 1.0)
+            params[name] = p - rate * update(memory[name], clip * gradient[name], decay, p)
+    return params
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_three_steps_are_those_of_numpy(config, gradients, name):
+    config.optimizer.update(
+        name=name, weight_decay=0.1, grad_clip_norm=0.7, encoder_lr_multiplier=0.5, momentum=0.9
+    )
+
+    def sgd(memory, g, decay, p):
+        memory["velocity"] = 0.9 * memory.get("velocity", 0.0) + g + decay * p
+        return memory["velocity"]
+
+    def adamw(memory, g, decay, p):
+        t = memory["t"] = memory.get("t", 0) + 1
+        m = memory["m"] = 0.9 * memory.get("m", 0.0) + 0.1 * g
+        v = memory["v"] = 0.999 * memory.get("v", 0.0) + 0.001 * g**2
+        return m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * p
+
+    want = by_hand(config, gradients, {"sgd": sgd, "adamw": adamw}[name])
+    got = by_leaf(three_steps(config, gradients))
+    for path, value in want.items():
+        np.testing.assert_allclose(got[path], value, rtol=2e-5, atol=1e-6)

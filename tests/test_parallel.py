@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxseg import data, evaluation, losses, parallel, state, steps
+from jaxseg import data, defaults, evaluation, losses, parallel, state, steps
 from jaxseg.config import check_config
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
@@ -70,6 +70,21 @@ def test_devices_and_compilers_give_the_same_training(sgd_config, monkeypatch):
         got, losses = train(sgd_config, way, monkeypatch)
         np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
         assert_same(got, want)
+
+
+@pytest.mark.parametrize("way", ["jit", "pmap"])
+def test_clipped_gradients_and_auxiliary_losses_are_the_same_on_all_devices(
+    sgd_config, monkeypatch, way
+):
+    sgd_config.model = defaults.model_config(
+        "deeplabv3,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,aux_head=true"
+    )
+    sgd_config.optimizer.grad_clip_norm = 0.1
+    sgd_config.optimizer.encoder_lr_multiplier = 0.5
+    want, want_losses = train(sgd_config, "one device", monkeypatch)
+    got, losses = train(sgd_config, way, monkeypatch)
+    np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
+    assert_same(got, want)
 
 
 def assert_same(got, want):

@@ -123,6 +123,6 @@ def test_the_command_has_the_pixel_accuracies_too(tmp_path, capsys, one_device):
 
     jaxseg("data", "prepare", "voc", "--source", str(voc), *data)
     jaxseg("evaluate", "--workdir", workdir, *data)
-    scores = json.loads((tmp_path / "run/eval/val.json").read_text())
+    scores = json.loads((tmp_path / "run/eval/val/0.json").read_text())
     assert scores["examples"] == len(PIXEL_ACCURACY)
     assert scores["pixel_accuracy"] == pytest.approx(right / counted, abs=1e-4)

@@ -1,0 +1,38 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import evaluators, metrics
+from jaxseg.data.source import Classes, voc_palette
+from jaxseg.errors import UserError
+
+CLASSES = Classes(("a", "b", "c"), voc_palette(3))
+
+
+def test_sums_of_parts_add_up_to_the_whole():
+    rng = np.random.default_rng(0)
+    prediction = rng.integers(0, 3, (4, 5, 6), np.int32)
+    label = rng.choice([0, 1, 2, 255], (4, 5, 6)).astype(np.int32)
+    mask = np.array([True, True, True, False])
+    evaluator = evaluators.build(("miou",), CLASSES)["miou"]
+
+    def sums(part):
+        batch = {"label": jnp.asarray(label[part]), "mask": jnp.asarray(mask[part])}
+        return evaluator.update(jnp.asarray(prediction[part]), batch)
+
+    total = evaluator.init()
+    for part in (slice(0, 1), slice(1, 3), slice(3, 4)):
+        total = total + np.asarray(sums(part))
+    np.testing.assert_array_equal(total, sums(slice(0, 4)))
+    assert total.dtype == np.int64
+    assert total.sum() == (label[:3] != 255).sum()
+    assert evaluator.compute(total) == metrics.scores(total, CLASSES.names)
+
+
+@pytest.mark.parametrize(
+    ("evals", "message"),
+    [(("miouu",), "did you mean 'miou'"), ((), "expected 'miou' among them")],
+)
+def test_wrong_names_are_refused(evals, message):
+    with pytest.raises(UserError, match=message):
+        evaluators.build(evals, CLASSES)
