@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -183,15 +183,20 @@ def _end(code: int, line: str) -> NoReturn:
     if not _ending.acquire(blocking=False):  # another thread is at it
         threading.Event().wait()
     print_end(code, line)
-    state = distributed.global_state
+    client, is_coordinator = _client(), distributed.global_state.process_id == 0
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process failed before
-        state.client.key_value_set(_FAILURE, f"{code} {line}")
+        client.key_value_set(_FAILURE, f"{code} {line}")
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # some are gone already
-        state.client.wait_at_barrier(_FAILURE, 5000)  # milliseconds, for all to read it
-    if state.process_id == 0:
+        client.wait_at_barrier(_FAILURE, 5000)  # milliseconds, for all to read it
+    if is_coordinator:
         time.sleep(0.5)  # JAX aborts the others, with a stack trace, once the first one is gone
     sys.stdout.flush()
     os._exit(code)
+
+
+def _client() -> Any:
+    """Of JAX's coordination service, which the first process runs."""
+    return distributed.global_state.client
 
 
 _ending = threading.Lock()  # taken once, by the thread that ends this process
@@ -199,7 +204,7 @@ _ending = threading.Lock()  # taken once, by the thread that ends this process
 
 def _listen_for_failures() -> None:
     """End this process with one line once another one has failed."""
-    client = distributed.global_state.client
+    client = _client()
     finished = threading.Event()
 
     def listen() -> None:

@@ -37,7 +37,9 @@ def test_an_error_gets_its_exit_code_and_line(error, code, line):
 
 @pytest.mark.parametrize("kind", [jax.errors.JaxRuntimeError, ValueError])  # XLA raises both
 def test_out_of_memory_says_what_to_do(kind):
-    code, line = explain(kind(f"{RAN_OUT}\nand a table of buffers"))
+    explained = explain(kind(f"{RAN_OUT}\nand a table of buffers"))
+    assert explained is not None
+    code, line = explained
     assert code == 1
     assert line.startswith(f"the device is out of memory ({RAN_OUT}): lower config.batch_size")
     assert "config.grad_accum_steps" in line

@@ -192,6 +192,7 @@ def test_a_signal_to_one_ends_the_evaluation_by_all(alone, tmp_path):
     words = [sys.executable, "-m", "jaxseg.cli", "evaluate", "--workdir", str(workdir),
              "--config.dataset.val_examples=1000000"]  # fmt: skip
     with together(words, 2, 1) as started:
+        assert started[0].stdout is not None
         first = iter(started[0].stdout.readline, "")
         assert any("unet evaluation step" in line for line in first)
         started[1].send_signal(signal.SIGTERM)
@@ -295,6 +296,7 @@ def test_a_signal_ends_a_process_that_waits(tmp_path, number, code, end):
     flags = [f"--coordinator_address=127.0.0.1:{free_port()}", "--num_processes=2"]
     words = command(tmp_path, *flags, "--process_id=0")
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         assert WAITS in process.stderr.readline()
         process.send_signal(number)
         assert process.wait(timeout=10) == code

@@ -71,6 +71,8 @@ def test_the_second_ctrl_c_ends_the_process_at_once(first):
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline() == "listening\n"
         process.send_signal(first)
         assert process.stderr.readline() == f"jaxseg: {first.name}: saving, then stopping\n"

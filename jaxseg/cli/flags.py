@@ -60,7 +60,7 @@ def connect(values: Any, command: str) -> None:
                 "three, or --distributed where Slurm, Open MPI or Kubernetes starts the processes"
             )
     if not missing:
-        _check_processes(*given)
+        _check_processes(*(values[name].value for name in PROCESSES))
     from jaxseg import hosts
 
     hosts.connect(*given)
