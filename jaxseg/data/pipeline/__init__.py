@@ -1,6 +1,6 @@
-"""Batches for training and for evaluation, read by threads, equal whatever their number.
+"""Batches for training and evaluation, read by threads; their number changes no batch.
 
-A plain pool of threads, not Grain: decoding and warping release Python's lock, so both are as fast
+A plain thread pool, not Grain: decoding and warping release Python's lock, so both are as fast
 (CamVid's 480x360 JPEGs on two cores, medians: pool of two 176 images/s, Grain 0.2.18 with two
 threads 170, four 168, two processes 163), and here the position is one integer that holds for any
 number of workers, where Grain's restores only for the number it was saved with.

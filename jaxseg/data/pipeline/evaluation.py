@@ -36,7 +36,7 @@ def eval_batches(
     incomplete come last, filled up with mask False. What can't be read goes to `skipped`, as in
     `train_batches`.
 
-    With several processes each gives its contiguous part of every batch, and reads that alone:
+    With several processes each gives its contiguous part of every batch and reads only that part:
     all of them know all sizes, so they agree on the batches.
     """
     check_counts(len(source), batch_size, workers, process_count)

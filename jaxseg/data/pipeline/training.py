@@ -46,9 +46,9 @@ def train_batches(
 ) -> BatchIterator:
     """Batches number `start`, `start + 1`, ... without end: the position in the data is one int.
 
-    Position p of the stream is element p % n of epoch p // n, each epoch a permutation of its own
-    by (seed, epoch); its augmentation depends on (seed, epoch, index) alone. So the stream is one
-    and the same for any number of workers or processes, and from any start.
+    Position p of the stream is element p % n of epoch p // n; an epoch is a permutation drawn from
+    (seed, epoch), and an example's augmentation is drawn from (seed, epoch, index). So the stream
+    is the same for any number of workers or processes, and from any start.
 
     Args:
         source: the examples.
@@ -61,8 +61,8 @@ def train_batches(
         prefetch: batches read ahead.
         weigh: gives a batch's `weight` from the augmented labels (see `borders`).
         context: pixels on every side of a crop that the model gives no logits for.
-        skipped: gets what can't be read, which the next in the epoch's order stands in for; without
-            it an example that can't be read raises an UnreadableError.
+        skipped: gets the examples that can't be read; the next in the epoch's order replaces them.
+            None: they raise an UnreadableError.
         process_index: this process, of `process_count`.
         process_count: must divide `batch_size`.
     """
