@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fnmatch
 import itertools
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxseg import hosts, pretrained, steps
 from jaxseg.data import pipeline
-from jaxseg.data.source import Source
+from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
@@ -38,12 +39,35 @@ def create(program: Program, config: Config, train_source: Source) -> TrainState
             raise UserError("config.init_fresh and init_unused need a config.init_from")
         return _fresh(program, config)
     imported = pretrained.load(config.init_from)
+    check_class_names(imported, config, train_source.classes)
     state, report = with_weights(program, config, imported)
     _say(f"weights from {config.init_from}: {report}")
     if imported.folded:
         norms = {p.split("/", 1)[1].rpartition("/")[0] for p in imported.variables}
         state = measure_norms(program, config, state, train_source, norms)
     return state
+
+
+def check_class_names(imported: Imported, config: Config, classes: Classes) -> None:
+    """Refuse heads whose channels mean other classes than the data's, unless they stay fresh.
+
+    Heads with another number of channels are left out anyway, see `merge`.
+    """
+    taken = [
+        head
+        for head in imported.heads
+        if not any(fnmatch.fnmatchcase(head, pattern) for pattern in config.init_fresh)
+    ]
+    names = imported.class_names
+    if not taken or len(names) != len(classes) or names == classes.names:
+        return
+    index = next(i for i, name in enumerate(names) if name != classes.names[i])
+    heads = ", ".join(f'"{head}"' for head in taken)
+    raise UserError(
+        f"{imported.family} was trained on other classes: label {index} is {names[index]!r} there "
+        f"and {classes.names[index]!r} here; start its heads anew with "
+        f"--config.init_fresh='({heads},)', or rename the data's classes"
+    )
 
 
 def with_weights(program: Program, config: Config, imported: Imported) -> tuple[TrainState, Report]:

@@ -61,6 +61,7 @@ def from_run(workdir: Path, step: str) -> Imported:
         model=config.model.name,
         mean=config.dataset.mean,
         std=config.dataset.std,
+        class_names=run.classes.names,
         heads=tuple(name for name in layers if any(fnmatchcase(name, p) for p in _HEADS)),
         folded=bool(run.meta.get("folded", False)),
     )

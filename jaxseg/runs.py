@@ -27,10 +27,11 @@ from typing import Any
 import jax
 
 from jaxseg import checkpoint, files, lock
-from jaxseg.config import check_config, load_config, override_config
+from jaxseg.config import check_config, load_config
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
+from jaxseg.overrides import override_config
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
 

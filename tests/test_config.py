@@ -9,15 +9,9 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from jaxseg import models
-from jaxseg.config import (
-    check_config,
-    check_unchanged,
-    define_flag,
-    load_config,
-    parse_flags,
-    store_config,
-)
+from jaxseg.config import check_config, check_unchanged, load_config, store_config
 from jaxseg.errors import UserError
+from jaxseg.overrides import define_flag, parse_flags
 
 FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 

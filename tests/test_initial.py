@@ -119,6 +119,19 @@ def test_other_classes_re_initialise_the_logits(config, capsys, tmp_path, monkey
     np.testing.assert_array_equal(level, imported.variables["params/encoder/level0/conv1/kernel"])
 
 
+def test_classes_in_another_order_are_refused_unless_the_heads_stay_fresh(config, monkeypatch):
+    imported = pretrained.load(config.init_from)
+    swapped = (imported.class_names[1], imported.class_names[0], *imported.class_names[2:])
+    other = dataclasses.replace(imported, class_names=swapped)
+    monkeypatch.setattr(pretrained, "load", lambda source: other)
+    with pytest.raises(UserError, match=r"label 0 is 'circle' there and 'background' here; .*init"):
+        begin(config)
+    config.init_fresh = ("logits",)
+    _, state = begin(config)
+    kernel = imported.variables["params/logits/kernel"]
+    assert not np.array_equal(state.params["logits"]["kernel"], kernel)
+
+
 def test_other_normalisation_is_refused_with_flags_to_paste(config):
     config.dataset.mean = (1.0, 2.0, 3.0)
     with pytest.raises(UserError, match=r'add --config.dataset.mean="\(123.675,116.28,103.53\)"$'):

@@ -14,7 +14,7 @@ def define(*, config: bool = False) -> Any:
 
     values = flags.FlagValues()
     if config:
-        from jaxseg.config import define_flag
+        from jaxseg.overrides import define_flag
 
         define_flag(values)
     return values
@@ -81,13 +81,13 @@ def _check_processes(coordinator: str, count: int, index: int) -> None:
 
 
 def parse(values: Any, command: str, argv: Sequence[str]) -> list[str]:
-    from jaxseg.config import parse_flags
+    from jaxseg.overrides import parse_flags
 
     return parse_flags(values, command, argv)
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    from jaxseg.config import split_overrides
+    from jaxseg.overrides import split_overrides
 
     return split_overrides(argv)
 

@@ -73,6 +73,7 @@ def _convert(argv: Sequence[str]) -> None:
     classes = _classes(config)
     program = build_program(config, classes, announce=print)
     imported = pretrained.load(source)
+    initial.check_class_names(imported, config, classes)
     state, report = initial.with_weights(program, config, imported)
     print(report)
     with locked(workdir):

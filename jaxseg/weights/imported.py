@@ -33,6 +33,7 @@ class Imported:
     model: str = "classifier"
     mean: RGB = IMAGENET_MEAN  # subtracted from pixels in 0..255
     std: RGB = IMAGENET_STD  # by which they were then divided
+    class_names: tuple[str, ...] = ()  # in the order of the heads' channels, if it is known
     heads: tuple[str, ...] = ()  # top-level layers whose last axis is the classes
     # Options, "mean" and "std" that the file does not tell and its program does not fix. They have
     # the usual values.
