@@ -10,7 +10,6 @@ deleted only when newer ones are committed and sealed.
 """
 
 import contextlib
-import hashlib
 import itertools
 import json
 import re
@@ -22,13 +21,11 @@ import jax
 import orbax.checkpoint as ocp
 from flax import serialization
 
-from jaxseg import files, hosts
+from jaxseg import files, hosts, manifest
 from jaxseg.compilation import Announce
 from jaxseg.errors import UserError
+from jaxseg.manifest import MANIFEST, SCORES, damage
 from jaxseg.state import TrainState
-
-MANIFEST = "manifest.json"
-SCORES = "scores.json"
 
 
 class Checkpoints:
@@ -96,9 +93,7 @@ class Checkpoints:
             self._manager.check_for_errors()
             step, self._unsealed = self._unsealed, None
             if hosts.is_first():
-                folder = self.directory / str(step)
-                manifest = {"sha256": _checksums(folder)}
-                files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+                manifest.seal(self.directory / str(step))
 
     def close(self) -> None:
         """Wait until everything is on the disk."""
@@ -138,11 +133,14 @@ class Checkpoints:
             )
             self._unsealed = None
             whole = [s for s in steps(self.directory) if not damage(self.directory / str(s))]
-            kept = f"step {whole[-1]} is kept" if whole else "none was saved before"
+            kept = (
+                f"step {whole[-1]} is kept, the same command continues from it"
+                if whole
+                else "none was saved before, the same command begins again"
+            )
             raise UserError(
                 f"{what} could not be written to {self.directory} "
-                f"({_reason(error)}): make room or choose another disk; {kept}, the same command "
-                "continues"
+                f"({_reason(error)}): make room or choose another disk; {kept}"
             ) from error
 
 
@@ -224,29 +222,6 @@ def find(directory: Path, step: str | int) -> int:
     )
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with a step's folder, or None.
-
-    A commit that was killed before its manifest has none; it counts if its record can be read,
-    because Orbax writes that last.
-    """
-    manifest = folder / MANIFEST
-    if not manifest.exists():
-        whole = (folder / "_CHECKPOINT_METADATA").exists() and (folder / "meta").exists()
-        return None if whole else "incomplete"
-    try:
-        expected = json.loads(manifest.read_text())["sha256"]
-    except (ValueError, TypeError, KeyError):
-        return f"{MANIFEST} is not readable"
-    actual = _checksums(folder)
-    for name, digest in expected.items():
-        if name not in actual:
-            return f"{name} is missing"
-        if actual[name] != digest:
-            return f"{name} has other bytes than were written"
-    return None
-
-
 def newest(directory: Path) -> int | None:
     """The newest whole step, None if there is none."""
     whole = (s for s in sorted(steps(directory), reverse=True) if not damage(directory / str(s)))
@@ -296,14 +271,3 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     known = re.search(r"No space left on device|Disk quota exceeded|File too large", text)
     return known[0] if known else text[:200]
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    digests = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in (MANIFEST, SCORES):
-            with path.open("rb") as file:
-                digests[str(path.relative_to(folder))] = hashlib.file_digest(
-                    file, "sha256"
-                ).hexdigest()
-    return digests

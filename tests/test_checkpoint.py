@@ -11,7 +11,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from jaxseg import checkpoint
+from jaxseg import checkpoint, manifest
 from jaxseg.checkpoint import Checkpoints
 from jaxseg.errors import UserError
 from jaxseg.state import TrainState
@@ -63,11 +63,11 @@ def test_the_latest_and_the_best_are_kept(folder):
 
 def test_a_step_is_saved_once_and_its_score_comes_to_it_later(folder):
     save(folder, (1, 0.2), (2, None))
-    written = (folder / "2" / checkpoint.MANIFEST).stat().st_mtime_ns
+    written = (folder / "2" / manifest.MANIFEST).stat().st_mtime_ns
     assert checkpoint.find(folder, "best") == 1
     save(folder, (2, 0.9))
     assert checkpoint.find(folder, "best") == 2
-    assert (folder / "2" / checkpoint.MANIFEST).stat().st_mtime_ns == written
+    assert (folder / "2" / manifest.MANIFEST).stat().st_mtime_ns == written
 
 
 def test_an_undefined_score_is_no_best_one(folder):
@@ -82,7 +82,7 @@ def test_an_undefined_score_is_no_best_one(folder):
 
 def test_scores_in_the_manifest_of_an_earlier_version_count(folder):
     save(folder, (1, None), (2, None))
-    path = folder / "1" / checkpoint.MANIFEST
+    path = folder / "1" / manifest.MANIFEST
     path.write_text(json.dumps({"miou": 0.7, **json.loads(path.read_text())}))
     assert checkpoint.find(folder, "best") == 1
 
@@ -94,8 +94,8 @@ def test_nothing_whole_is_deleted_before_what_replaces_it_is_sealed(folder, monk
 
     def watched(manager, step):
         rest = sorted(set(steps(folder)) - {step})
-        sealed = [s for s in rest if (folder / str(s) / checkpoint.MANIFEST).exists()]
-        assert all(checkpoint.damage(folder / str(s)) is None for s in rest)
+        sealed = [s for s in rest if (folder / str(s) / manifest.MANIFEST).exists()]
+        assert all(manifest.damage(folder / str(s)) is None for s in rest)
         assert sealed == rest
         assert len(rest) >= 2
         deleted.append(step)
@@ -173,7 +173,7 @@ def test_a_full_disk_is_named_and_leaves_what_was_saved(folder):
 
 def test_a_commit_killed_before_its_manifest_still_counts(folder):
     save(folder, (1, 0.1), (2, 0.2))
-    (folder / "2" / checkpoint.MANIFEST).unlink()
+    (folder / "2" / manifest.MANIFEST).unlink()
     assert checkpoint.find(folder, "latest") == 2
 
 
@@ -187,9 +187,9 @@ def test_what_is_not_there_is_refused_with_what_is(folder):
 
 def test_the_manifest_lists_every_file(folder):
     save(folder, (1, 0.1))
-    listed = set(json.loads((folder / "1" / checkpoint.MANIFEST).read_text())["sha256"])
+    listed = set(json.loads((folder / "1" / manifest.MANIFEST).read_text())["sha256"])
     files = {str(p.relative_to(folder / "1")) for p in (folder / "1").rglob("*") if p.is_file()}
-    assert listed == files - {checkpoint.MANIFEST, checkpoint.SCORES}
+    assert listed == files - {manifest.MANIFEST, manifest.SCORES}
 
 
 def test_another_model_is_refused_in_one_line(folder):
