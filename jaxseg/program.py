@@ -86,7 +86,7 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
     announced = functools.partial(Announced, announce=announce, deterministic=config.deterministic)
     return Program(
         model=model,
-        init_state=jax.jit(init_state, compiler_options=_quick_compile(way.platform)),
+        init_state=jax.jit(init_state, compiler_options=_quick_compile(devices.platform)),
         schedule=optimizers.schedule(config),
         parallel=devices,
         evaluators=scorers,
@@ -107,7 +107,7 @@ def _with_lowerings(config: Config, devices: parallel.Parallel) -> Callable[...,
 
     def lowered(step: functools.partial) -> Callable:
         def traced(*args: Any, **kwargs: Any) -> Any:
-            with lowering.forced(choices, way.platform):
+            with lowering.forced(choices, devices.platform):
                 return step(*args, **kwargs)
 
         traced.__name__ = step.func.__name__  # of the program, in the cache and in profiles

@@ -98,7 +98,7 @@ def check_classes(trained: Classes, given: Classes, *, what: str, allow: bool = 
     Raises:
       UserError: names, order, number or void id differ; unless `allow`, and their number is equal.
     """
-    difference = trained.difference(given)
+    difference = given.difference(trained)
     if difference is None or (allow and len(trained) == len(given)):
         return
     fix = (

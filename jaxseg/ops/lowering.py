@@ -54,7 +54,7 @@ def platform() -> str:
     """
     if target := _target.get():
         return target
-    device = jax.config.jax_default_device
+    device: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
     if isinstance(device, str):
         device = jax.local_devices(backend=device)[0]
     return device.platform if device else jax.default_backend()
