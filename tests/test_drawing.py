@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import drawing
-from jaxseg.data.source import Classes
+from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 
 CLASSES = Classes(("sky", "a rather long name"), ((10, 20, 30), (200, 100, 0)))
@@ -67,3 +67,35 @@ def test_grid_aligns_columns():
     picture = drawing.grid([[small, wide], [wide, small, small]], titles=("a", "b"))
     assert picture.width == 600 + 600 + 512 + 4 * 6
     assert (np.asarray(picture)[30, [7, 613]] == 0).all()
+
+
+class Numbered:
+    """Examples "0", "1", ... whose images and labels hold their number."""
+
+    classes = CLASSES
+
+    def __len__(self):
+        return 5
+
+    def size(self, index: int, /) -> tuple[int, int]:
+        return 4, 6
+
+    def __getitem__(self, index: int, /) -> Example:
+        image = np.full((4, 6, 3), index, np.uint8)
+        return {"image": image, "label": np.zeros((4, 6), np.int32), "name": str(index)}
+
+
+def test_examples_are_drawn_from_all_of_the_split(tmp_path):
+    seen = []
+
+    def predict(image):
+        seen.append(int(image[0, 0, 0]))
+        return np.ones(image.shape[:2], np.int32)
+
+    folder = tmp_path / "predictions"
+    last = drawing.draw_examples(Numbered(), predict, 3, folder)
+    assert seen == [0, 2, 4]
+    assert last == folder / "4.png"
+    assert {path.stem for path in folder.iterdir()} == {"0", "2", "4"}
+    assert drawing.draw_examples(Numbered(), predict, 0, tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
