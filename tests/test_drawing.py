@@ -95,3 +95,35 @@ def test_pictures_leave_out_what_cannot_be_read(tmp_path):
     last = drawing.draw_examples(FirstDamaged(), predict, 2, tmp_path, Skipped(print))
     assert last == tmp_path / "2.png"
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+class Numbered:
+    """Examples "0", "1", ... whose images and labels hold their number."""
+
+    classes = CLASSES
+
+    def __len__(self):
+        return 5
+
+    def size(self, index: int, /) -> tuple[int, int]:
+        return 4, 6
+
+    def __getitem__(self, index: int, /) -> Example:
+        image = np.full((4, 6, 3), index, np.uint8)
+        return {"image": image, "label": np.zeros((4, 6), np.int32), "name": str(index)}
+
+
+def test_examples_are_drawn_from_all_of_the_split(tmp_path):
+    seen = []
+
+    def predict(image):
+        seen.append(int(image[0, 0, 0]))
+        return np.ones(image.shape[:2], np.int32)
+
+    folder = tmp_path / "predictions"
+    last = drawing.draw_examples(Numbered(), predict, 3, folder)
+    assert seen == [0, 2, 4]
+    assert last == folder / "4.png"
+    assert {path.stem for path in folder.iterdir()} == {"0", "2", "4"}
+    assert drawing.draw_examples(Numbered(), predict, 0, tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()

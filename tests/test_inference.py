@@ -320,13 +320,13 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
 
     def no_matrix(_, batch):
         seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
-        return np.zeros((3, 3), np.int64)
+        return {"miou": np.zeros((3, 3), np.int64)}
 
     program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)
     shapes = jax.eval_shape(program.init_state)
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    mask = predict(program, tiny_config, state, image)
+    mask = predict(program, check_config(tiny_config), state, image)
     evaluation.evaluate(program, check_config(tiny_config), state, Images(image))
     for images, size in seen:
         assert images.shape == (1, 60, 56, 3)
