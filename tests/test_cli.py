@@ -257,14 +257,14 @@ def test_an_error_of_the_system_without_words_gets_the_words_it_has(monkeypatch,
 
 
 def test_a_full_disk_gets_one_line(tmp_path):
-    """Files of at most 60 KB are one to whoever writes: hundreds of arrays fail at once."""
+    """Files of at most 40 KB are one to whoever writes: hundreds of arrays fail at once."""
     small = {
         "total_steps": 3, "checkpoint.every": 1, "batch_size": 4, "dataset.image_size": "(32, 32)",
         "dataset.train_examples": 10, "dataset.val_examples": 4, "augment.crop_size": "(32, 32)",
     }  # fmt: skip
     flags = [f"--config.{key}={value}" for key, value in small.items()]
     words = [sys.executable, "-m", "jaxseg.cli", "train", *QUICK, "--workdir", str(tmp_path)]
-    limit = ("bash", "-c", 'ulimit -f 60; exec "$@"', "bash")
+    limit = ("bash", "-c", 'ulimit -f 40; exec "$@"', "bash")
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
     done = subprocess.run(
         [*limit, *words, *flags], env=environment, capture_output=True, text=True, check=False
