@@ -32,7 +32,7 @@ def schedule(config: Config) -> optax.Schedule:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """SGD with momentum or AdamW.
 
-    Weight decay touches kernels only. SGD adds it to the gradient before the momentum, as the
+    Weight decay skips biases and norm parameters. SGD adds it to the gradient before the momentum, as the
     papers' solvers do; AdamW subtracts it after (Loshchilov and Hutter 2019).
     """
     o = config.optimizer
@@ -42,11 +42,11 @@ def optimizer(config: Config) -> optax.GradientTransformation:
         "adamw": lambda: (optax.scale_by_adam(*o.betas), decay),
     }
     clip = (optax.clip_by_global_norm(o.grad_clip_norm),) if o.grad_clip_norm else ()
-    slow = ()
+    encoder_rate = ()
     if o.encoder_lr_multiplier != 1.0:
-        slow = (optax.masked(optax.scale(o.encoder_lr_multiplier), encoder),)
+        encoder_rate = (optax.masked(optax.scale(o.encoder_lr_multiplier), encoder),)
     return optax.chain(
-        *clip, *cores[o.name](), *slow, optax.scale_by_learning_rate(schedule(config))
+        *clip, *cores[o.name](), *encoder_rate, optax.scale_by_learning_rate(schedule(config))
     )
 
 

@@ -1,9 +1,9 @@
-"""Devices: where the batch and the state lie, and how a pure step is compiled for them.
+"""Devices: how the batch and the state are sharded, and how a pure step is compiled.
 
-Two ways with the same methods. `Jit` shards the batch over a mesh and lets the compiler see the
-global program; `Pmap` runs one program a device that adds over a named axis. The state has the same
-form in both, so one checkpoint serves both. Devices may belong to several processes, each of which
-places its own part of the batch.
+Two classes with the same methods. `Jit` shards the batch over a mesh, and the compiler sees the
+global program; `Pmap` runs one program per device and sums over a named axis. The state has the
+same form in both, so one checkpoint serves both. Devices may belong to several processes, each of
+which places its own part of the batch.
 """
 
 import functools
@@ -17,16 +17,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxseg.errors import UserError, suggest
 from jaxseg.ops.norm import Statistics
 
-# Smaller arrays are not worth a message of their own: they stay whole on every device.
-SHARDED_FROM = 2**14  # numbers
+# Smaller arrays are replicated: a collective of their own would cost more than it saves.
+SHARDED_FROM = 2**14  # elements
 
 
 class Jit:
     """One program over all devices, batch split along the mesh axis "data".
 
-    With `fsdp` the large arrays of the state are split too, each along its longest axis that the
-    devices divide (Rajbhandari et al. 2020, ZeRO stage 3): XLA gathers a parameter where it is used
-    and sums its gradient to where it lies.
+    With `fsdp` the large arrays of the state are sharded too, each along the longest axis that the
+    number of devices divides (Rajbhandari et al. 2020, ZeRO stage 3): XLA gathers a parameter
+    before it is used, and reduces its gradient to the shards.
     """
 
     axis_name = None
@@ -44,7 +44,7 @@ class Jit:
         return Statistics(policy, devices=self.num_devices)
 
     def sharding(self, array: Any) -> Sharding:
-        """Where an array of the state lies, by its shape."""
+        """The sharding of an array of the state, by its shape."""
         axes = sorted(range(len(array.shape)), key=lambda axis: -array.shape[axis])
         fits = [axis for axis in axes if array.shape[axis] % self.num_devices == 0]
         if not self._fsdp or not fits or np.prod(array.shape) < SHARDED_FROM:
@@ -55,13 +55,13 @@ class Jit:
         return jax.tree.map(lambda x: jax.device_put(x, self.sharding(x)), tree)
 
     def whole(self, tree: Any) -> Any:
-        """The state on this process's first device; all processes must ask."""
+        """The whole state on this process's first device; all processes must call this."""
         if self._fsdp:
             tree = jax.jit(lambda x: x, out_shardings=self._replicated)(tree)
         return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
     def place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """This process's part of a batch, onto its devices."""
+        """Put this process's part of a batch on its devices."""
         return {
             name: jax.make_array_from_process_local_data(self._split, array)
             for name, array in arrays.items()
@@ -78,7 +78,7 @@ class Jit:
         donate = () if self.platform == "cpu" else (0,)
         return jax.jit(
             placed,
-            in_shardings=(None, self._split),  # the state comes as it lies
+            in_shardings=(None, self._split),  # the state as it is sharded
             out_shardings=(None, self._replicated),
             donate_argnums=donate,
         )
@@ -88,7 +88,7 @@ class Jit:
 
 
 class Pmap:
-    """One program a device, batch as [devices, share, ...]; sums cross the axis "batch"."""
+    """One program per device, batch as [devices, share, ...]; sums over the axis "batch"."""
 
     axis_name = "batch"
 
@@ -106,7 +106,7 @@ class Pmap:
         return Statistics(policy, axis_name=self.axis_name)
 
     def sharding(self, array: Any) -> Sharding:
-        """Where an array of the state lies."""
+        """The sharding of an array of the state."""
         return self._replicated
 
     def place_state(self, tree: Any) -> Any:
@@ -117,7 +117,7 @@ class Pmap:
         return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
     def place(self, arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """This process's part of a batch, a share a device."""
+        """Put this process's part of a batch on its devices, an equal share on each."""
         return {
             name: jax.make_array_from_process_local_data(
                 self._split, array.reshape(self._local, -1, *array.shape[1:])
@@ -142,10 +142,10 @@ Parallel = Jit | Pmap
 
 
 def create(kind: str, *, fsdp: bool = False, devices: Sequence[Any] | None = None) -> Parallel:
-    """`config.parallel` and `config.fsdp` -> the way to compile, over all devices of all processes.
+    """What `config.parallel` and `config.fsdp` ask for, over all devices of all processes.
 
     Raises:
-      UserError: there is no such way, or it can't split the state.
+      UserError: an unknown kind, or one that can't shard the state.
     """
     devices = devices or jax.devices()
     if kind == "jit":
@@ -153,7 +153,7 @@ def create(kind: str, *, fsdp: bool = False, devices: Sequence[Any] | None = Non
     if kind != "pmap":
         raise UserError(f"config.parallel is {kind!r}; {suggest(kind, ('jit', 'pmap'))}")
     if fsdp:
-        raise UserError("config.fsdp splits the state, which pmap can't: use config.parallel=jit")
+        raise UserError("config.fsdp shards the state, which pmap can't: use config.parallel=jit")
     return Pmap(devices)
 
 

@@ -36,18 +36,18 @@ class Profile:
     """Traces the steps given, whole, into `workdir/profile`; none if there are none."""
 
     def __init__(self, steps: range, workdir: Path, pause: Callable[[], Pause]):
-        """`pause` is for the time that starting and writing take, which is no measure of speed."""
+        """`pause` keeps the time of starting and writing a trace out of the measured speed."""
         self._steps, self._pause = steps, pause
         self._folder = workdir / FOLDER
         self._running = False
         self._last = 0  # step that was traced
 
     def begin(self, step: int, state: Any) -> None:
-        """Before `step`, which begins with `state`: what the devices still do for that is over."""
+        """Call it before `step`, which begins with `state`; waits until that is computed."""
         if self._steps and step == self._steps[0]:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
-            options.python_tracer_level = 0  # its thousands of calls a step hide the rest
+            options.python_tracer_level = 0  # thousands of calls per step hide the rest
             with self._pause():
                 jax.profiler.start_trace(
                     self._folder, create_perfetto_trace=True, profiler_options=options

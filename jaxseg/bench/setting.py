@@ -44,9 +44,14 @@ class Setting:
         return check_config(c)
 
     def examples(self) -> dict[str, np.ndarray]:
-        """Random uint8 images and int32 labels, a tenth of them void."""
+        """Random uint8 images of full size and int32 labels, a tenth of them void."""
         rng = np.random.default_rng(0)
         shape = (self.batch, self.size, self.size)
         labels = rng.integers(0, self.num_classes, shape, dtype=np.int32)
         labels[rng.random(shape) < 0.1] = self.classes.void
-        return {"image": rng.integers(0, 256, (*shape, 3), dtype=np.uint8), "label": labels}
+        images = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        return {
+            "image": images,
+            "label": labels,
+            "size": np.full((self.batch, 2), self.size, np.int32),
+        }
