@@ -156,7 +156,7 @@ def test_logits_of_patches_are_not_spread_over_the_image(tiny_config):
     tiny_config.model = defaults.model_config(f"{argument},fc_padding=symmetric")
     build_program(check_config(tiny_config), classes, announce=print)
     for backbone in ("resnet18", "mobilenet_v2"):  # the option is vgg16's alone
-        assert not Classifier(2, backbone).of_patches
+        assert Classifier(2, backbone).labels_pixels
 
 
 def test_images_too_small_for_fc6():
