@@ -38,6 +38,7 @@ class Jit:
     def __init__(self, devices: Sequence[Any], *, fsdp: bool = False):
         self._mesh = Mesh(np.asarray(devices), ("data",))
         self.num_devices = len(devices)
+        self.platform: str = devices[0].platform  # "cpu" or "gpu", whatever JAX's default is
         self._fsdp = fsdp
         self._replicated = NamedSharding(self._mesh, PartitionSpec())
         self._split = NamedSharding(self._mesh, PartitionSpec("data"))
@@ -78,7 +79,7 @@ class Jit:
 
         placed.__name__ = step.__name__
         # The old state is never needed again; on the CPU a checkpoint may still be reading it.
-        donate = () if jax.default_backend() == "cpu" else (0,)
+        donate = () if self.platform == "cpu" else (0,)
         return jax.jit(
             placed,
             in_shardings=(None, self._split),  # the state comes as it lies
@@ -97,6 +98,7 @@ class Pmap:
 
     def __init__(self, devices: Sequence[Any]):
         self.num_devices = len(devices)
+        self.platform: str = devices[0].platform  # "cpu" or "gpu", whatever JAX's default is
         self._devices = list(devices)
         self._local = sum(d.process_index == jax.process_index() for d in devices)
         mesh = Mesh(np.asarray(devices), ("data",))

@@ -103,7 +103,7 @@ def build_program(config: ConfigDict, classes: Classes, announce: Announce) -> P
     announced = functools.partial(Announced, announce=announce, deterministic=config.deterministic)
     return Program(
         model=model,
-        init_state=jax.jit(init_state, compiler_options=_quick_compile()),
+        init_state=jax.jit(init_state, compiler_options=_quick_compile(way.platform)),
         schedule=optimizers.schedule(config),
         parallel=way,
         train_step=announced(way.compile_train(lowered(train_step)), f"{name} training step"),
@@ -123,7 +123,7 @@ def _with_lowerings(config: ConfigDict, way: parallel.Parallel) -> Callable[...,
 
     def lowered(step: functools.partial) -> Callable:
         def traced(*args: Any, **kwargs: Any) -> Any:
-            with lowering.forced(choices):
+            with lowering.forced(choices, way.platform):
                 return step(*args, **kwargs)
 
         traced.__name__ = step.func.__name__  # of the program, in the cache and in profiles
@@ -132,6 +132,6 @@ def _with_lowerings(config: ConfigDict, way: parallel.Parallel) -> Callable[...,
     return lowered
 
 
-def _quick_compile() -> dict[str, Any] | None:
+def _quick_compile(platform: str) -> dict[str, Any] | None:
     """Initialisation runs once: on a CPU, optimising it takes 27 s of 30 for a small U-Net."""
-    return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    return {"xla_backend_optimization_level": 1} if platform == "cpu" else None

@@ -44,7 +44,7 @@ PARTS = ("checks", "ops", "train", "predict", "memory")
 # Those that most of a network's time goes to, first.
 OPERATIONS = (
     "conv", "depthwise_conv", "pointwise_conv", "atrous_conv", "resize", "max_pool_3x3",
-    "transposed_conv", "max_pool", "transposed_conv_per_class", "grouped_conv",
+    "transposed_conv", "max_pool", "transposed_conv_per_class",
 )  # fmt: skip
 LIMITS = {"checks": 150, "ops": 120, "train": 200, "predict": 120, "memory": 120}  # seconds
 LEAST = 20  # seconds that a job takes to begin

@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxseg.ops.conv import conv
 from jaxseg.ops.depthwise import depthwise_conv
-from jaxseg.ops.grouped import grouped_conv
 from jaxseg.ops.pooling import max_pool, max_pool_3x3
 from jaxseg.ops.resize import resize
 from jaxseg.ops.transposed import transposed_conv, transposed_conv_per_class
@@ -72,12 +71,6 @@ def _depthwise(shapes: str, where: str, x: tuple[int, ...], **options: int) -> C
     return Case("depthwise_conv", shapes, where, depthwise_conv, x, (3, 3, 1, x[-1]), options)
 
 
-def _grouped(shapes: str, where: str, x: tuple[int, ...], groups: int, **options: int) -> Case:
-    kernel = (3, 3, x[-1] // groups, x[-1])
-    options = {"groups": groups, **options}
-    return Case("grouped_conv", shapes, where, grouped_conv, x, kernel, options)
-
-
 def _transposed(
     shapes: str, where: str, x: tuple[int, ...], features: int, k: int, **options: int
 ) -> Case:
@@ -135,10 +128,6 @@ CASES: tuple[Case, ...] = (
     _depthwise("dilated", "MobileNetV2, rate 2", (33, 33, 960), dilation=2),
     _depthwise("dilated", "ASPP, rate 6", (33, 33, 2048), dilation=6),
     _depthwise("dilated", "ASPP, rate 18", (33, 33, 2048), dilation=18),
-    _grouped("dense", "ResNeXt, block 2", (65, 65, 256), 32),
-    _grouped("dense", "8 groups", (33, 33, 256), 8),
-    _grouped("strided", "ResNeXt, block 3", (65, 65, 512), 32, stride=2),
-    _grouped("dilated", "ResNeXt, rate 2", (33, 33, 512), 32, dilation=2),
     _transposed("stride = kernel", "U-Net, level 3", (32, 32, 512), 256, 2, stride=2),
     _transposed("stride = kernel", "U-Net, level 2", (64, 64, 256), 128, 2, stride=2),
     _transposed("overlapping", "4x4, stride 2", (64, 64, 64), 64, 4, stride=2, padding=1),

@@ -18,7 +18,6 @@ from jaxseg.bench.ops import asked
 from jaxseg.ops import lowering
 from jaxseg.ops.conv import conv
 from jaxseg.ops.depthwise import depthwise_conv
-from jaxseg.ops.grouped import grouped_conv
 from jaxseg.ops.pooling import max_pool, max_pool_3x3
 from jaxseg.ops.resize import resize
 from jaxseg.ops.transposed import transposed_conv
@@ -141,7 +140,6 @@ CHECKS: tuple[tuple[Case, Callable[..., np.ndarray]], ...] = (
     (_case("depthwise_conv", depthwise_conv, IMAGE, (3, 3, 1, 64)), _depthwise),
     (_case("depthwise_conv", depthwise_conv, IMAGE, (3, 3, 1, 64), stride=2), _depthwise),
     (_case("depthwise_conv", depthwise_conv, IMAGE, (3, 3, 1, 64), dilation=6), _depthwise),
-    (_case("grouped_conv", grouped_conv, IMAGE, (3, 3, 16, 64), groups=4), _convolved),
     (_case("transposed_conv", transposed_conv, IMAGE, (2, 2, 64, 32), stride=2), _scattered),
     (
         _case("transposed_conv", transposed_conv, IMAGE, (4, 4, 64, 32), stride=2, padding=1),

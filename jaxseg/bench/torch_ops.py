@@ -55,7 +55,6 @@ FUNCTIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "pointwise_conv": _conv,
     "atrous_conv": _conv,
     "depthwise_conv": _conv,
-    "grouped_conv": _conv,
     "transposed_conv": _transposed,
     "transposed_conv_per_class": _per_class,
     "resize": _resize,

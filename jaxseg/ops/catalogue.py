@@ -6,7 +6,6 @@ from jaxseg.errors import UserError, suggest
 from jaxseg.ops import (
     conv,
     depthwise,
-    grouped,
     lowering,
     pooling,
     resize,
@@ -19,7 +18,6 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "pointwise_conv": conv.POINTWISE_LOWERINGS,
     "atrous_conv": conv.ATROUS_LOWERINGS,
     "depthwise_conv": depthwise.LOWERINGS,
-    "grouped_conv": grouped.LOWERINGS,
     "transposed_conv": transposed.LOWERINGS,
     "transposed_conv_per_class": transposed_per_class.LOWERINGS,
     "resize": resize.LOWERINGS,

@@ -103,7 +103,7 @@ def _space_to_batch(x: Array, kernel: Array, dilation: int, ends: Pads) -> Array
 def _taps(x: Array, kernel: Array, dilation: int, ends: Pads) -> Array:
     """One product of matrices for each tap, over the pixels where it does not meet padding.
 
-    At rate 18 on 33x33 half of all products are with zeros, and left out here. Summed in float32.
+    At rate 18 on 33x33 that leaves out half of all products. Summed in float32.
     """
     size = kernel.shape[0]
     rows, cols = (
@@ -158,7 +158,7 @@ def _overlaps(
 
 
 def _overlap(inputs: int, outputs: int, shift: int) -> tuple[slice, slice] | None:
-    """Where input pixel i + shift exists for output pixel i: there, and here."""
+    """The input pixels i + shift that exist, and the output pixels i that see them."""
     start, stop = max(0, -shift), min(outputs, inputs - shift)
     return (slice(start + shift, stop + shift), slice(start, stop)) if start < stop else None
 
@@ -184,10 +184,9 @@ _by_rows.defvjp(_forward, _backward)
 
 
 def _kernel_gradient(x: Array, g: Array, size: int, stride: int, ends: Pads) -> Array:
-    """All taps' pixels of a few rows side by side, times their gradients: a large matmul.
+    """im2col over a block of rows of all images, then one matmul with their gradients, in float32.
 
-    The rows of a block stay in the cache. All images of the batch are summed at each turn. In
-    float32.
+    Blocks are so small that their rows stay in the cache.
     """
     b, h, w, outputs = g.shape
     inputs = x.shape[-1]
@@ -196,14 +195,14 @@ def _kernel_gradient(x: Array, g: Array, size: int, stride: int, ends: Pads) -> 
         other = _kernel_gradient(g, x, size, 1, (rows, cols))
         return other[::-1, ::-1].swapaxes(2, 3)
     block = min(h, -(-512 // (b * w)))  # rows; 512 pixels make an efficient product
-    turns = -(-h // block)
+    blocks = -(-h // block)
     span = (block - 1) * stride + 1
-    g = jnp.pad(g, ((0, 0), (0, turns * block - h), (0, 0), (0, 0)))
-    below = max(0, (turns * block - 1) * stride + size - x.shape[1] - sum(ends[0]))
+    g = jnp.pad(g, ((0, 0), (0, blocks * block - h), (0, 0), (0, 0)))
+    below = max(0, (blocks * block - 1) * stride + size - x.shape[1] - sum(ends[0]))
     x = jnp.pad(x, ((0, 0), (ends[0][0], ends[0][1] + below), ends[1], (0, 0)))
 
-    def add_block(total: Array, turn: Array) -> tuple[Array, None]:
-        row = turn * block
+    def add_block(total: Array, number: Array) -> tuple[Array, None]:
+        row = number * block
         pixels = jax.lax.dynamic_slice_in_dim(x, row * stride, span + size - 1, axis=1)
         width = (w - 1) * stride + 1
         taps = [
@@ -211,12 +210,12 @@ def _kernel_gradient(x: Array, g: Array, size: int, stride: int, ends: Pads) -> 
             for i in range(size)
             for j in range(size)
         ]
-        here = jax.lax.dynamic_slice_in_dim(g, row, block, axis=1)
+        gradients = jax.lax.dynamic_slice_in_dim(g, row, block, axis=1)
         # the taps on the right: a tenth to a quarter faster than on the left
-        return total + product("bhwo,bhwk->ok", here, jnp.concatenate(taps, axis=-1)), None
+        return total + product("bhwo,bhwk->ok", gradients, jnp.concatenate(taps, axis=-1)), None
 
     zeros = jnp.zeros((outputs, size * size * inputs), jnp.float32)
-    total, _ = jax.lax.scan(add_block, zeros, jnp.arange(turns))
+    total, _ = jax.lax.scan(add_block, zeros, jnp.arange(blocks))
     return total.T.reshape(size, size, inputs, outputs)
 
 

@@ -119,13 +119,13 @@ def _kernel_gradient(x: Array, g: Array, size: int, stride: int, dilation: int) 
     width = (w - 1) * stride + 1
 
     def add_row(sums: tuple[Array, ...], row: Array) -> tuple[tuple[Array, ...], None]:
-        here = jax.lax.dynamic_index_in_dim(g, row, axis=1, keepdims=False)
+        gradients = jax.lax.dynamic_index_in_dim(g, row, axis=1, keepdims=False)
         lines = [
             jax.lax.dynamic_index_in_dim(x, row * stride + i * dilation, axis=1, keepdims=False)
             for i in range(size)
         ]
         shifted = (line[:, j * dilation :][:, :width:stride] for line in lines for j in range(size))
-        return tuple(s + line * here for s, line in zip(sums, shifted, strict=True)), None
+        return tuple(s + line * gradients for s, line in zip(sums, shifted, strict=True)), None
 
     zeros = (jnp.zeros((b, w, c), g.dtype),) * size**2
     sums, _ = jax.lax.scan(add_row, zeros, jnp.arange(h))

@@ -25,8 +25,8 @@ class Layers:
     def block(self, part: Any) -> Any:
         """`part`, a class of modules or a method of one, as it is unless `remat`.
 
-        Then what it computes inside is not kept for the backward pass but computed anew there (Chen
-        et al. 2016, "Training deep nets with sublinear memory cost"): less memory for more time.
+        Then its activations are not kept but recomputed in the backward pass (Chen et al. 2016,
+        "Training deep nets with sublinear memory cost"): less memory for more time.
         """
         return nn.remat(part) if self.remat else part
 

@@ -64,7 +64,7 @@ def max_unpool(
     size: tuple[int, int],
     window: int = 2,
 ) -> Float[Array, "b h2 w2 c"]:
-    """Each value to its index on a map of `size`, zeros elsewhere: the way back of the pooling.
+    """Each value to its index on a map of `size`, zeros elsewhere: unpooling.
 
     Zeiler, Fergus, ECCV 2014, section 2.1; SegNet, Badrinarayanan et al. 2017, section 3.
     Each index must lie in its own window x window block, as those of `max_pool_with_indices` do:
@@ -73,8 +73,8 @@ def max_unpool(
     _, h, w, _ = x.shape
     row = jnp.arange(h * window, dtype=jnp.int32).reshape(1, h, window, 1, 1, 1)
     col = jnp.arange(w * window, dtype=jnp.int32).reshape(1, 1, 1, w, window, 1)
-    here = indices[:, :, None, :, None] == row * size[1] + col
-    return _fit(jnp.where(here, x[:, :, None, :, None], 0), size)
+    chosen = indices[:, :, None, :, None] == row * size[1] + col
+    return _fit(jnp.where(chosen, x[:, :, None, :, None], 0), size)
 
 
 def max_pool_3x3(
@@ -147,8 +147,8 @@ def _max_blocks_backward(
     size: tuple[int, int], window: int, rounding: str, place: Array, y: Array
 ) -> tuple[Array]:
     number = np.arange(window * window, dtype=place.dtype).reshape(1, 1, window, 1, window, 1)
-    here = place[:, :, None, :, None] == number
-    return (_fit(jnp.where(here, y[:, :, None, :, None], 0), size),)
+    chosen = place[:, :, None, :, None] == number
+    return (_fit(jnp.where(chosen, y[:, :, None, :, None], 0), size),)
 
 
 _max_blocks.defvjp(_max_blocks_forward, _max_blocks_backward)
@@ -204,7 +204,7 @@ def _max_of_3_backward(
     fill[axis] = (most, max(lines - y.shape[axis], 0))
     place, y32 = jnp.pad(place, fill), jnp.pad(y32, fill)  # of no gradient, whichever tap
 
-    def of_tap(tap: int, back: int) -> Array:
+    def tap_gradient(tap: int, back: int) -> Array:
         cut = partial(jax.lax.slice_in_dim, axis=axis)
         start, stop = most - back, most - back + lines
         return jnp.where(cut(place, start, stop) == tap, cut(y32, start, stop), 0)
@@ -214,7 +214,7 @@ def _max_of_3_backward(
     phases = []
     for r in range(stride):
         taps = [i for i in range(3) if (i * dilation - r) % stride == 0]
-        parts = (of_tap(i, (i * dilation - r) // stride) for i in taps)
+        parts = (tap_gradient(i, (i * dilation - r) // stride) for i in taps)
         phases.append(functools.reduce(jnp.add, parts, jnp.zeros(shape, jnp.float32)))
     shape[axis] = lines * stride
     total = jnp.stack(phases, axis=axis + 1).reshape(shape)

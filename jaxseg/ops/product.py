@@ -1,8 +1,9 @@
 """Products of matrices that are summed in float32, whatever their dtype."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+
+from jaxseg.ops import lowering
 
 
 def product(subscripts: str, a: Array, b: Array) -> Array:
@@ -11,6 +12,6 @@ def product(subscripts: str, a: Array, b: Array) -> Array:
     On a CPU, XLA multiplies bfloat16 into float32 for some shapes only, and fails at the first run
     for the others: there the operands are widened, which is exact.
     """
-    if jax.default_backend() == "cpu":
+    if lowering.platform() == "cpu":
         a, b = a.astype(jnp.float32), b.astype(jnp.float32)
     return jnp.einsum(subscripts, a, b, preferred_element_type=jnp.float32)

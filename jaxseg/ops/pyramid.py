@@ -1,7 +1,8 @@
-"""Spatial pyramid pooling (He, Zhang, Ren, Sun, ECCV 2014): any map size to a fixed grid of bins.
+"""Means over a fixed grid of bins of a map of any size: image pooling and pyramid contexts.
 
-Of n bins along h rows, bin i holds rows floor(i * h / n) to ceil((i + 1) * h / n), as in the
-paper's appendix A: bins may share a row, and none is empty even where h is less than n.
+Of n bins along h rows, bin i holds rows floor(i * h / n) to ceil((i + 1) * h / n), as spatial
+pyramid pooling has them (He, Zhang, Ren, Sun, ECCV 2014, appendix A): bins may share a row, and
+none is empty even where h is less than n.
 """
 
 import jax
@@ -12,17 +13,6 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 
 
-def pyramid_pool(
-    x: Float[Array, "b h w c"], bins: tuple[int, ...] = (4, 2, 1)
-) -> Float[Array, "b n"]:
-    """The maxima of n x n bins for each n of `bins`, as one vector: n * n * c numbers each.
-
-    Its length does not depend on the map's size: (16 + 4 + 1) * 256 = 5376 for 256 channels.
-    Sorted by n as given, then row, column and channel. Equal maxima share the gradient.
-    """
-    return jnp.concatenate([_max_bins(x, n).reshape(len(x), -1) for n in bins], axis=1)
-
-
 def mean_bins(x: Float[Array, "b h w c"], bins: int) -> Float[Array, "b n n c"]:
     """The means of bins x bins bins, taken in float32 (PyTorch's adaptive average pooling)."""
     rows, cols = (_mean_matrix(size, bins) for size in x.shape[1:3])
@@ -30,12 +20,6 @@ def mean_bins(x: Float[Array, "b h w c"], bins: int) -> Float[Array, "b n n c"]:
     # in full float32: a GPU's default for a product, TF32, would round the pixels
     y = jnp.einsum("ih,jw,bhwc->bijc", rows, cols, x32, precision=jax.lax.Precision.HIGHEST)
     return y.astype(x.dtype)
-
-
-def _max_bins(x: Array, bins: int) -> Array:
-    rows, cols = (_bounds(size, bins) for size in x.shape[1:3])
-    x = jnp.stack([x[:, start:stop].max(axis=1) for start, stop in rows], axis=1)
-    return jnp.stack([x[:, :, start:stop].max(axis=2) for start, stop in cols], axis=2)
 
 
 def _mean_matrix(size: int, bins: int) -> np.ndarray:
@@ -49,5 +33,5 @@ def _mean_matrix(size: int, bins: int) -> np.ndarray:
 def _bounds(size: int, bins: int) -> list[tuple[int, int]]:
     """First row of each bin, and the one after its last."""
     if bins < 1:
-        raise UserError(f"pyramid pooling with {bins} bins, expected at least 1")
+        raise UserError(f"pooling into {bins} bins, expected at least 1")
     return [(i * size // bins, -(-(i + 1) * size // bins)) for i in range(bins)]

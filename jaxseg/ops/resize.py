@@ -1,4 +1,4 @@
-"""Resize by nearest, bilinear or bicubic interpolation, the rows and the columns by themselves.
+"""Resize by nearest, bilinear or bicubic interpolation, rows and columns one after the other.
 
 Lowerings, equal to rounding:
 

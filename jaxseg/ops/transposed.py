@@ -5,8 +5,8 @@ Lowerings of the dense one, equal to rounding:
 - "zero_insertion": zeros between the pixels and an ordinary convolution (XLA's lhs_dilation).
 - "phases": one convolution whose channels are the output's phases (see `ops.phases`).
 - "windows": forward as "phases" where the stride divides the kernel, else as "zero_insertion";
-  gradients as two matrix products with the output's windows. On a CPU XLA's own gradients of
-  either convolution, where windows overlap, take 20 to 160 times as long.
+  gradients as two matrix products with the output's windows, of a large kernel row by row. On a CPU
+  XLA's own gradients of either convolution, where windows overlap, take 20 to 160 times as long.
 - "einsum": one matrix product, for windows that do not overlap, as in U-Net's 2x2 up-convolution.
 """
 
@@ -25,6 +25,7 @@ from jaxseg.ops.product import product
 from jaxseg.ops.transposed_per_class import transposed_conv_per_class
 
 LOWERINGS = ("zero_insertion", "phases", "windows", "einsum")
+WHOLE_WINDOWS = 8  # the largest kernel whose windows are cut out at once, by a slice for each tap
 
 
 def transposed_conv(
@@ -48,7 +49,7 @@ def _zero_insertion(x: Array, kernel: Array, stride: int, padding: int) -> Array
     before = kernel.shape[0] - 1 - padding
     return jax.lax.conv_general_dilated(
         x,
-        kernel[::-1, ::-1],  # a transpose turns the kernel around
+        kernel[::-1, ::-1],  # a transposed convolution flips the kernel
         window_strides=(1, 1),
         padding=((before, before), (before, before)),
         lhs_dilation=(stride, stride),
@@ -99,11 +100,19 @@ def _windows_forward(
 def _windows_backward(
     stride: int, padding: int, saved: tuple[Array, Array], y: Array
 ) -> tuple[Array, Array]:
-    """Row (b, h, w) of `windows` is the part of the output's gradient that this pixel reached."""
+    """A row of the matrix of windows is the part of the output's gradient that a pixel reached."""
     x, kernel = saved
+    phases = split_output(y, x.shape, kernel.shape[0], stride, padding)
+    gradients = _at_once if kernel.shape[0] <= WHOLE_WINDOWS else _row_by_row
+    x_gradient, kernel_gradient = gradients(x, kernel, phases)
+    return x_gradient.astype(x.dtype), kernel_gradient.astype(kernel.dtype)
+
+
+def _at_once(x: Array, kernel: Array, phases: Array) -> tuple[Array, Array]:
+    """One product each, with windows of k * k pixels."""
     k, _, i, o = kernel.shape
     _, h, w, _ = x.shape
-    phases = split_output(y, x.shape, k, stride, padding)
+    stride = phases.shape[2]
 
     def reached(row: int, col: int) -> Array:
         top, left = row // stride, col // stride
@@ -112,9 +121,32 @@ def _windows_backward(
     windows = jnp.stack([reached(row, col) for row in range(k) for col in range(k)], axis=3)
     windows = windows.reshape(-1, k * k * o)
     weights = kernel.transpose(0, 1, 3, 2).reshape(k * k * o, i)
-    for_x = product("nk,ki->ni", windows, weights).reshape(x.shape)
-    for_kernel = product("ni,nk->ik", x.reshape(-1, i), windows).reshape(i, k, k, o)
-    return for_x.astype(x.dtype), for_kernel.transpose(1, 2, 0, 3).astype(kernel.dtype)
+    x_gradient = product("nk,ki->ni", windows, weights).reshape(x.shape)
+    kernel_gradient = product("ni,nk->ik", x.reshape(-1, i), windows).reshape(i, k, k, o)
+    return x_gradient, kernel_gradient.transpose(1, 2, 0, 3)
+
+
+def _row_by_row(x: Array, kernel: Array, phases: Array) -> tuple[Array, Array]:
+    """A scan over the kernel's rows: k * k slices of a kernel of 65 would not compile."""
+    k, _, i, o = kernel.shape
+    b, h, w, _ = x.shape
+    _, _, stride, w_phases, _, _ = phases.shape
+    x_pixels = x.reshape(-1, i)
+
+    def add_row(x_gradient: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        number, weights = row
+        start = (0, number // stride, number % stride, 0, 0, 0)
+        line = jax.lax.dynamic_slice(phases, start, (b, h, 1, w_phases, stride, o))[:, :, 0]
+        blocks = [line[:, :, left : left + w] for left in range(w_phases - w + 1)]
+        windows = jnp.concatenate(blocks, axis=3)[:, :, :, :k].reshape(-1, k * o)
+        weights = weights.swapaxes(1, 2).reshape(k * o, i)
+        kernel_gradient = product("ni,nk->ik", x_pixels, windows).reshape(i, k, o)
+        return x_gradient + product("nk,ki->ni", windows, weights), kernel_gradient
+
+    zeros = jnp.zeros(x_pixels.shape, jnp.float32)
+    rows = jnp.arange(k, dtype=jnp.int32), kernel
+    x_gradient, kernel_gradient = jax.lax.scan(add_row, zeros, rows)
+    return x_gradient.reshape(x.shape), kernel_gradient.swapaxes(1, 2)
 
 
 _windows.defvjp(_windows_forward, _windows_backward)

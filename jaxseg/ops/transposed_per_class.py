@@ -1,4 +1,4 @@
-"""Transposed convolution of each channel by itself, one plane of weights a class: FCN's upsampling.
+"""Depthwise transposed convolution, one plane of weights per class: FCN's upsampling.
 
 Lowerings, equal to rounding:
 
@@ -85,10 +85,10 @@ def _rows_backward(
     k = kernel.shape[0]
     phases = split_output(y, x.shape, k, stride, padding)
     taps = split_kernel(kernel, stride)
-    for_kernel = _kernel_gradient(x, phases)[:k, :k]
+    kernel_gradient = _kernel_gradient(x, phases)[:k, :k]
     if kernel.shape[-1] == 1:  # one plane served all channels
-        for_kernel = for_kernel.sum(axis=-1, keepdims=True)
-    return _input_gradient(taps, phases, x.shape), for_kernel
+        kernel_gradient = kernel_gradient.sum(axis=-1, keepdims=True)
+    return _input_gradient(taps, phases, x.shape), kernel_gradient
 
 
 def _input_gradient(taps: Array, phases: Array, shape: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""Enlarging a map of features, every way side by side, to compare them in one model."""
+"""Upsampling of feature maps, all methods side by side, to compare them in one model."""
 
 import flax.linen as nn
 import jax
@@ -25,7 +25,7 @@ class Upsample(nn.Module):
     - "nearest", "bilinear", "bicubic": to that size, see `ops.resize`; `corners` says how.
     - "resize_conv": nearest, then a 3x3 convolution, learned ("conv"), which leaves no checkerboard
       (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
-    - "transposed": a learned transposed convolution of each channel by itself that starts bilinear
+    - "transposed": a learned depthwise transposed convolution that starts as bilinear
       ("transposed", Long et al. 2015, section 4.3).
     - "bed_of_nails": each pixel to the top left of its block, zeros elsewhere.
 

@@ -19,7 +19,6 @@ TINY = {  # x, kernel, options
     "pointwise_conv": ((9, 8, 4), (1, 1, 4, 6), {"stride": 2}),
     "atrous_conv": ((9, 8, 4), (3, 3, 4, 6), {"dilation": 2}),
     "depthwise_conv": ((9, 8, 4), (3, 3, 1, 4), {"stride": 2}),
-    "grouped_conv": ((9, 8, 8), (3, 3, 4, 6), {"groups": 2}),
     "transposed_conv": ((5, 4, 4), (4, 4, 4, 6), {"stride": 2, "padding": 1}),
     "transposed_conv_per_class": ((5, 4, 3), (4, 4, 3), {"stride": 2, "padding": 1}),
     "resize": ((5, 4, 3), (), {"size": (11, 14)}),

@@ -83,7 +83,7 @@ def focal_batch(monkeypatch):
     return logits, labels, jnp.asarray(rng.uniform(0.5, 2, 5), jnp.float32)
 
 
-def of_bands(loss, logits, labels):
+def banded(loss, logits, labels):
     return bands.sum_pixels(loss, logits, labels, corners="half_pixel")
 
 
@@ -104,7 +104,7 @@ def test_learned_and_scheduled_parameters_of_a_loss(focal_batch, run_compiled):
         compute = jax.value_and_grad(objective, (0, 1, 2))
         return run_compiled(compute, logits, jnp.float32(2), factors, jnp.int32(5))
 
-    assert_close(results(of_bands), results(whole))
+    assert_close(results(banded), results(whole))
 
 
 def test_vmapped_parameters_of_a_loss(focal_batch, run_compiled):
@@ -120,7 +120,7 @@ def test_vmapped_parameters_of_a_loss(focal_batch, run_compiled):
 
         return run_compiled(sweep, jnp.asarray([0.0, 1.0, 2.0]))
 
-    assert_close(results(of_bands), results(whole))
+    assert_close(results(banded), results(whole))
 
 
 def test_a_learned_parameter_needs_no_memory_for_large_logits():
@@ -134,7 +134,7 @@ def test_a_learned_parameter_needs_no_memory_for_large_logits():
             target = jnp.where(labels[:, :, None] == classes, logits, 0.0).sum(2)
             return jax.nn.logsumexp(logits, axis=2) - target
 
-        return of_bands(loss, logits, labels)
+        return banded(loss, logits, labels)
 
     gradients = jax.jit(jax.grad(objective, (0, 2)))
     arrays = (jax.ShapeDtypeStruct(*shape) for shape in shapes)

@@ -19,6 +19,8 @@ CASES = [
     (5, 2, 1, 10, 9),
     (7, 2, 1, 12, 9),
 ]
+# Several blocks of rows in the gradient of the kernel, the last not full: 9 + 4 rows of output.
+BLOCKS = [(3, 1, 1, 13, 30), (3, 2, 1, 26, 59), (5, 2, 1, 25, 60)]
 ATROUS = [(3, 1, 2, 6, 9), (3, 2, 2, 9, 10), (5, 3, 2, 14, 13), (3, 1, 5, 12, 11)]
 STRIDE_1 = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (7, 1, 1, 9, 8)]
 POINTWISE = [(1, 1, 1, 4, 3), (1, 2, 1, 6, 7), (1, 3, 1, 7, 8)]
@@ -29,8 +31,8 @@ PADDED = {
 }
 SETS = {
     ("conv", "native"): CASES,
-    ("conv", "rows"): CASES,
-    ("conv", "taps"): STRIDE_1,
+    ("conv", "rows"): CASES + BLOCKS,
+    ("conv", "taps"): STRIDE_1 + BLOCKS[:1],
     ("pointwise_conv", "native"): POINTWISE,
     ("pointwise_conv", "matmul"): POINTWISE,
     ("atrous_conv", "native"): ATROUS,
@@ -58,7 +60,7 @@ def test_lowerings_equal_the_definition(operation, form, padding, dtype, check_c
 
 @pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
 def test_rows_with_fewer_outputs_than_inputs(padding, check_convolution):
-    cases = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (3, 2, 1, 8, 7)]
+    cases = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (3, 2, 1, 8, 7), *BLOCKS]
     check_convolution(conv, "conv", "rows", cases, padding, "float32", channels=5, kernel=(5, 2))
 
 
@@ -72,11 +74,11 @@ def test_a_map_of_one_pixel_in_bfloat16(form):
         with lowering.forced({"conv": form}):
             return jax.grad(lambda *arrays: conv(*arrays).sum(), (0, 1))(x, kernel)
 
-    for_x, for_kernel = gradients(x, kernel)
-    np.testing.assert_array_equal(for_x, np.full(x.shape, 2, jnp.bfloat16))
+    x_gradient, kernel_gradient = gradients(x, kernel)
+    np.testing.assert_array_equal(x_gradient, np.full(x.shape, 2, jnp.bfloat16))
     centre = np.zeros(kernel.shape, jnp.bfloat16)
     centre[1, 1] = 8
-    np.testing.assert_array_equal(for_kernel, centre)
+    np.testing.assert_array_equal(kernel_gradient, centre)
 
 
 @pytest.mark.parametrize(

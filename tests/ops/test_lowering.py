@@ -1,4 +1,5 @@
 import contextlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from jaxseg import defaults
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.ops import catalogue, lowering
+from jaxseg.ops.product import product
 from jaxseg.program import build_program
 
 FORMS = ("native", "rows", "taps")
@@ -15,9 +17,9 @@ FORMS = ("native", "rows", "taps")
 
 @pytest.fixture
 def measured(monkeypatch):
-    """A table in which "rows" is the fastest of `conv` for wide float32 on this backend."""
-    choices = {"conv": {"float32": {"wide": "rows"}}}
-    table = {jax.default_backend(): {"choices": choices}, "abacus": {"choices": {}}}
+    """A table for `conv` of wide float32: "rows" is the fastest on a CPU, "taps" on a GPU."""
+    cpu, gpu = ({"conv": {"float32": {"wide": form}}} for form in ("rows", "taps"))
+    table = {"cpu": {"choices": cpu}, "gpu": {"choices": gpu}, "abacus": {"choices": {}}}
     monkeypatch.setattr(lowering, "table", lambda: table)
 
 
@@ -39,6 +41,30 @@ def test_forced_goes_before_the_table_where_it_can(measured):
             assert choose() == "rows"
         assert choose() == "taps"
     assert choose() == "rows"
+
+
+def test_the_devices_of_the_program_decide_and_not_the_default(measured, monkeypatch):
+    with lowering.forced({}, "gpu"):
+        assert choose() == "taps"
+        with lowering.forced({"max_pool": "slices"}):
+            assert choose() == "taps"
+    with lowering.forced({}, "abacus"):
+        assert choose() == "native"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert choose() == "taps"
+    for device in (jax.devices("cpu")[0], "cpu"):
+        with jax.default_device(device):
+            assert choose() == "rows"
+    with lowering.forced({}, "cpu"):
+        assert choose() == "rows"
+
+
+def test_products_of_bfloat16_are_widened_where_the_target_is_a_cpu():
+    x = jnp.ones((2, 2), jnp.bfloat16)
+    for platform, widened in (("cpu", True), ("gpu", False)):
+        with lowering.forced({}, platform):
+            jaxpr = str(jax.make_jaxpr(partial(product, "ij,jk->ik"))(x, x))
+        assert ("convert_element_type" in jaxpr) == widened
 
 
 def test_the_table_in_the_package_names_what_exists():
@@ -74,15 +100,19 @@ def test_an_unknown_lowering_is_refused():
 
 @pytest.mark.parametrize(("asked", "given"), [("measured", "native"), ("rows", "rows")])
 def test_steps_are_traced_with_the_configs(asked, given, monkeypatch):
-    """On several devices under jit, what is left to the table is what splits well."""
+    """On several devices under jit, what is left to the table is what splits well.
+
+    The table is that of the mesh's devices, CPUs here, whatever JAX's default is.
+    """
     seen = []
 
-    def forced(choices):
-        seen.append(choices)
+    def forced(choices, platform):
+        seen.append((choices, platform))
         return contextlib.nullcontext()
 
     monkeypatch.setattr(lowering, "forced", forced)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     config, program = build(conv=asked, max_pool="slices")
     state = program.parallel.place_state(program.init_state())
     program.predict_step(state.eval_variables, {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8)})
-    assert seen == [{**config.lowerings, "conv": given, "max_pool": "slices"}]
+    assert seen == [({**config.lowerings, "conv": given, "max_pool": "slices"}, "cpu")]

@@ -100,14 +100,16 @@ def check(operation, form, function, cases, kernels, dtype, run_compiled, dense=
     for (k, stride, padding), (x, kernel), ours in zip(cases, arrays, found, strict=True):
         x64, kernel64 = (np.asarray(a, np.float64) for a in (x, kernel))
         weights = partial(cosines, dtype=dtype)
-        *exact, for_kernel = definition(x64, dense(kernel64), stride, padding, weights)
+        *exact, kernel_gradient = definition(x64, dense(kernel64), stride, padding, weights)
         if (
             dense(kernel64).shape != kernel.shape
         ):  # planes: the diagonal, all in one if it served all
-            for_kernel = np.diagonal(for_kernel, axis1=2, axis2=3)
+            kernel_gradient = np.diagonal(kernel_gradient, axis1=2, axis2=3)
             alone = kernel.shape[-1] == 1
-            for_kernel = for_kernel.sum(axis=-1, keepdims=True) if alone else for_kernel
-        for array, expected in zip(ours, (*exact, for_kernel), strict=True):
+            kernel_gradient = (
+                kernel_gradient.sum(axis=-1, keepdims=True) if alone else kernel_gradient
+            )
+        for array, expected in zip(ours, (*exact, kernel_gradient), strict=True):
             assert array.dtype == dtype
             assert array.shape == expected.shape
             scale = np.abs(expected).max()
@@ -118,6 +120,7 @@ def check(operation, form, function, cases, kernels, dtype, run_compiled, dense=
 
 
 OVERLAPPING = [(4, 2, 1), (3, 2, 1), (5, 2, 0), (3, 1, 1), (5, 3, 2)]
+LARGE = [(9, 3, 2), (11, 2, 0), (9, 1, 4), (12, 12, 1)]  # too large to cut all windows out at once
 APART = [(2, 2, 0), (2, 3, 0), (1, 1, 0), (3, 3, 1)]
 
 
@@ -126,7 +129,22 @@ APART = [(2, 2, 0), (2, 3, 0), (1, 1, 0), (3, 3, 1)]
 def test_dense_equals_the_definition(form, dtype, run_compiled):
     cases = APART if form == "einsum" else OVERLAPPING + APART
     function = transposed.transposed_conv
+    cases = cases + (LARGE if form == "windows" else [])
     check("transposed_conv", form, function, cases, (3, 2), dtype, run_compiled)
+
+
+def test_a_large_kernel_makes_no_large_program():
+    """Cut out tap by tap, the windows of 65x65 would make 4225 slices, which do not compile."""
+
+    def program(k):
+        def total(x, kernel):
+            with lowering.forced({"transposed_conv": "windows"}):
+                return transposed.transposed_conv(x, kernel, 13).sum()
+
+        x, kernel = jnp.ones((1, 6, 5, 3)), jnp.ones((k, k, 3, 2))
+        return str(jax.make_jaxpr(jax.grad(total, (0, 1)))(x, kernel)).splitlines()
+
+    assert len(program(65)) < len(program(39)) + 10  # 5 blocks of 13 columns, and 3
 
 
 @pytest.mark.parametrize(("planes", "dtype"), [(3, "float32"), (3, "bfloat16"), (1, "float32")])
