@@ -1,8 +1,8 @@
-"""Logits at the size of the labels, a band of rows at a time, so that they never exist as a whole.
+"""Logits at the size of the labels, a band of rows at a time: they are never held as a whole.
 
 Enlarged float32 logits are the largest tensor of a step: 2.5 GB for 16 images of 512x512 pixels
 and 150 classes, and a plain loss holds three such. A band is made from the few rows of the
-small logits that it lies between, used, and forgotten.
+small logits that it lies between, used and dropped.
 
 Bands hold all images of the batch: where that is split over devices, no pixel travels. They lie as
 [b, rows, classes, columns], so that sums over classes add whole lines of columns.
@@ -27,17 +27,17 @@ BAND_BYTES = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """Some rows of the enlarged logits, and those rows of the logits that they lie between."""
+    """Some rows of the enlarged logits, and the rows of the logits that they are made from."""
 
     height: int
     source_height: int
-    matrix: Float[Array, "r s"]  # of the interpolation of rows, and of columns:
-    columns: Float[np.ndarray, "W w"] | None  # None where logits are not enlarged
+    matrix: Float[Array, "r s"]  # interpolates rows
+    columns: Float[np.ndarray, "W w"] | None  # interpolates columns; None: logits are not enlarged
     start: Int[Array, ""]
     source_start: Int[Array, ""]
-    begins: Int[Array, ""]  # rows above this one are the last band's too
+    begins: Int[Array, ""]  # rows above this one belong to the previous band too
 
-    def of(self, x: Array) -> Array:
+    def crop(self, x: Array) -> Array:
         """These rows of [b, rows, ...] at the enlarged size."""
         return jax.lax.dynamic_slice_in_dim(x, self.start, self.height, axis=1)
 
@@ -46,12 +46,12 @@ class Band:
         return jax.lax.dynamic_update_slice_in_dim(x, rows, self.start, axis=1)
 
     def is_new(self) -> Bool[Array, "r 1"]:
-        """Rows that the last band did not have."""
+        """Rows that the previous band did not have."""
         row = self.start + jnp.arange(self.height, dtype=jnp.int32)
         return (row >= self.begins)[:, None]
 
     def source(self, logits: Float[Array, "b h w c"]) -> Float[Array, "b s w c"]:
-        """What `enlarge` takes."""
+        """The rows of the logits that `enlarge` takes."""
         return jax.lax.dynamic_slice_in_dim(logits, self.source_start, self.source_height, axis=1)
 
     def add_to_source(
@@ -96,12 +96,12 @@ def sum_pixels(
 ) -> Float[Array, ""]:
     """The sum of a loss over the pixels of logits enlarged to the size of `pixels`.
 
-    Its gradient is added up in the same walk, at the size of the logits; alone, the sum has none.
-    It flows to the logits and to the traced floats that `loss` closes over: learned,
-    scheduled or vmapped parameters of the loss.
+    Where a gradient is asked for, it is added up in the same walk, at the size of the logits. It
+    flows to the logits and to the traced floats that `loss` closes over: learned, scheduled or
+    vmapped parameters of the loss.
 
     Args:
-      loss: (logits [b r c W], each of `pixels` [b r W]) -> of each pixel, by jax functions.
+      loss: (logits [b r c W], each of `pixels` [b r W]) -> the loss of each pixel.
       logits: of any float type and size.
       pixels: [b H W] each: labels, weights. No gradient flows to them.
       corners: see `ops.resize`.
@@ -114,7 +114,7 @@ def sum_pixels(
     def band_sums(
         band: Band, pixels: tuple[Array, ...], constants: Any, source: Array, learned: Any
     ) -> Array:
-        losses = explicit(learned, constants, band.enlarge(source), *map(band.of, pixels))
+        losses = explicit(learned, constants, band.enlarge(source), *map(band.crop, pixels))
         # The sum of each image, so that devices add up once, after the last band.
         return jnp.where(band.is_new(), losses, 0.0).sum((1, 2))
 

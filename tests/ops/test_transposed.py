@@ -101,14 +101,10 @@ def check(operation, form, function, cases, kernels, dtype, run_compiled, dense=
         x64, kernel64 = (np.asarray(a, np.float64) for a in (x, kernel))
         weights = partial(cosines, dtype=dtype)
         *exact, kernel_gradient = definition(x64, dense(kernel64), stride, padding, weights)
-        if (
-            dense(kernel64).shape != kernel.shape
-        ):  # planes: the diagonal, all in one if it served all
+        if kernel.ndim == 3:  # planes: the diagonal, its sum where one plane serves all channels
             kernel_gradient = np.diagonal(kernel_gradient, axis1=2, axis2=3)
-            alone = kernel.shape[-1] == 1
-            kernel_gradient = (
-                kernel_gradient.sum(axis=-1, keepdims=True) if alone else kernel_gradient
-            )
+            if kernel.shape[-1] == 1:
+                kernel_gradient = kernel_gradient.sum(axis=-1, keepdims=True)
         for array, expected in zip(ours, (*exact, kernel_gradient), strict=True):
             assert array.dtype == dtype
             assert array.shape == expected.shape
