@@ -55,7 +55,7 @@ def results(name, *arrays):
 
 
 def lowerings(name):
-    """Those that can do this case: the operation, and their names."""
+    """The operation of this case and its lowerings that can do it."""
     found = []
 
     def choose(operation, shapes, dtype, names):
@@ -67,7 +67,12 @@ def lowerings(name):
     return found[0] if found else ("", ())
 
 
-EVERY = [(name, *lowerings(name)[:1], form) for name in CASES for form in lowerings(name)[1]]
+EVERY = [
+    (name, operation, form)
+    for name in CASES
+    for operation, forms in [lowerings(name)]
+    for form in forms
+]
 
 
 def test_every_lowering_has_a_case():

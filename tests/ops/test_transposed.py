@@ -140,7 +140,7 @@ def test_a_large_kernel_makes_no_large_program():
         x, kernel = jnp.ones((1, 6, 5, 3)), jnp.ones((k, k, 3, 2))
         return str(jax.make_jaxpr(jax.grad(total, (0, 1)))(x, kernel)).splitlines()
 
-    assert len(program(65)) < len(program(39)) + 10  # 5 blocks of 13 columns, and 3
+    assert len(program(65)) < 1.2 * len(program(39))  # 5 blocks of 13 columns, and 3
 
 
 @pytest.mark.parametrize(("planes", "dtype"), [(3, "float32"), (3, "bfloat16"), (1, "float32")])
