@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.ops import resize
@@ -163,13 +164,13 @@ def _without_closure(
     jaxpr = jax.make_jaxpr(function)(*examples)
     learned, constants = {}, {}
     for number, value in enumerate(jaxpr.consts):
-        traced = isinstance(value, jax.core.Tracer) and jnp.issubdtype(value.dtype, jnp.floating)
+        traced = isinstance(value, core.Tracer) and jnp.issubdtype(value.dtype, jnp.floating)
         (learned if traced else constants)[number] = value
 
     def explicit(learned: dict[int, Array], constants: dict[int, Any], *args: Array) -> Array:
         values = learned | constants
         consts = [values[number] for number in range(len(values))]
-        return jax.core.eval_jaxpr(jaxpr.jaxpr, consts, *args)[0]
+        return core.eval_jaxpr(jaxpr.jaxpr, consts, *args)[0]
 
     return explicit, learned, constants
 
@@ -186,7 +187,7 @@ def _walk(
     All bands have one height. Where it does not divide the image's, the last begins early.
     """
     _, h, w, c = logits.shape
-    height, count = _split_rows(*size, c)
+    height, count = _split_rows(size[0], size[1], c)
     begins = np.arange(count, dtype=np.int32) * height
     start = np.minimum(begins, size[0] - height)
     matrix = resize.interpolation_matrix(h, size[0], corners)

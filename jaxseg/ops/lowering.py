@@ -54,7 +54,8 @@ def platform() -> str:
     """
     if target := _target.get():
         return target
-    device: Any = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    settings: Any = jax.config  # its attributes are made at run time
+    device = settings.jax_default_device
     if isinstance(device, str):
         device = jax.local_devices(backend=device)[0]
     return device.platform if device else jax.default_backend()

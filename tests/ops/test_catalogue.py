@@ -100,10 +100,9 @@ def assert_close(found, expected):
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    return all_results({name: arrays_of(name) for name in CASES})
+    return jax.jit(all_results)({name: arrays_of(name) for name in CASES})
 
 
-@jax.jit
 def all_results(arrays):
     """Of every case, by the lowerings that the table of this machine names."""
     return {name: results(name, *arrays[name]) for name in CASES}
@@ -117,12 +116,12 @@ def test_eight_devices_compute_what_one_does(compiler, on_one_device):
         mesh = Mesh(np.asarray(devices), ("data",))
         split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
         shardings = {name: [split, whole][: len(each)] for name, each in arrays.items()}
-        found = jax.jit(all_results.__wrapped__, in_shardings=(shardings,))(arrays)
+        found = jax.jit(all_results, in_shardings=(shardings,))(arrays)
     else:
 
         def share(images, kernels):
             both = {name: [image, *kernels[name]] for name, image in images.items()}
-            for name, (y, x_gradient, *rest) in all_results.__wrapped__(both).items():
+            for name, (y, x_gradient, *rest) in all_results(both).items():
                 out[name] = (y, x_gradient, *jax.lax.psum(rest, "batch"))
             return out
 
