@@ -35,9 +35,9 @@ def clone(tmp_path):
     return tmp_path
 
 
-def task(clone: Path, *words: str, python: str = "", python3: str = "3.11"):
+def task(clone: Path, *words: str, python3: str = "3.11", **variables: str):
     shutil.copy(clone / "bin" / f"python{python3}", clone / "bin/python3")
-    env = {"PATH": f"{clone / 'bin'}:{os.environ['PATH']}"} | ({"PYTHON": python} if python else {})
+    env = {"PATH": f"{clone / 'bin'}:{os.environ['PATH']}", **variables}
     return subprocess.run(
         [clone / "task", *words], env=env, capture_output=True, text=True, check=False
     )
@@ -62,7 +62,7 @@ def test_another_python_is_refused_in_one_line(clone, version):
 
 
 def test_an_interpreter_that_is_not_there_is_named(clone):
-    done = task(clone, "test", python="python3.99")
+    done = task(clone, "test", PYTHON="python3.99")
     assert done.returncode == 2
     assert "python3.99 is Python (not found), expected 3.11" in done.stderr
 
@@ -83,6 +83,15 @@ def test_each_python_has_its_constraints_and_is_installed_once(clone, version, c
         assert done.stdout.endswith("-k one\n")
     assert installs(clone) == [f"{version} {constraints}"]
     assert (clone / constraints).exists()
+
+
+def test_another_extra_is_installed_beside_the_tools(clone):
+    task(clone, "test")
+    task(clone, "test", EXTRAS="torch")
+    assert [line.split()[-1] for line in (clone / "installed").read_text().splitlines()] == [
+        ".[dev]",
+        ".[dev,torch]",
+    ]
 
 
 def test_an_environment_of_an_old_python_is_made_anew(clone):
@@ -108,14 +117,14 @@ def test_a_whole_environment_stays(clone):
     task(clone, "test")
     (clone / ".venv/mine").touch()
     assert task(clone, "test", python3="3.10").returncode == 0
-    assert task(clone, "test", python="python3.11").returncode == 0
+    assert task(clone, "test", PYTHON="python3.11").returncode == 0
     assert (clone / ".venv/mine").exists()
-    assert task(clone, "test", python="python3.13").returncode == 0
+    assert task(clone, "test", PYTHON="python3.13").returncode == 0
     assert not (clone / ".venv/mine").exists()
     assert installs(clone) == ["3.11 .ci/constraints.txt", "3.13 .ci/constraints-3.13.txt"]
 
 
 def test_without_a_chore_it_lists_them(clone):
     out = task(clone).stdout
-    assert out.count("./task ") == 6
-    assert "./task test-slow" in out
+    for chore in ("quickstart", "test", "test-slow", "check", "fix"):
+        assert f"\n  ./task {chore} " in out
