@@ -5,9 +5,11 @@ import re
 import shlex
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from jaxseg import cli
+from jaxseg import cli, models
 from jaxseg.config import check_config
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +20,7 @@ INLINE = re.findall(r"`([^`\n]+)`", PROSE)
 # What somebody else's program, or the reader, has
 FOREIGN = ("runs/", "train/images", "train/masks", "val/images", "val/masks", "tensorboard/",
            "checkpoints/", "predictions/", "eval/", "~/", "hf://", "google-coral/")  # fmt: skip
+IMAGE = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 PLACEHOLDER = re.compile(r"\b(NAME|DIR|SPLIT)\b")
 
 
@@ -76,7 +79,9 @@ def test_a_config_and_its_argument_exist(text):
     path, _, argument = text.rstrip(".,").partition(":")
     if not argument.startswith("mine"):  # the example of a model, see below
         module = importlib.import_module(f"configs.{Path(path).stem}")
-        check_config(module.get_config(*filter(None, [argument])))
+        config = check_config(module.get_config(*filter(None, [argument])))
+        model = models.build(config.model.name, 3, dtype=jnp.float32, **config.model.options)
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), IMAGE)
 
 
 def test_every_key_that_is_mentioned_exists():
