@@ -10,7 +10,7 @@ Command: jaxseg train --config configs/camvid.py:unet,width=16 --workdir runs/ca
          --config.augment.scale="(0.5,1.0)" --config.augment.brightness=0.4
          --config.schedule.learning_rate=0.002 --config.schedule.warmup_steps=50
          --config.ema_decay=0.99 --config.eval.every=300
-         --config.loss.class_weights="(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)"
+         --config.loss.cross_entropy.class_weights="(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)"
 
 From ImageNet weights (MobileNetV2 of TF-Slim, batch norms folded: SOURCE) against from scratch, 240
 steps of 8 on 2 CPU cores, 10 and 7 minutes: val mIoU after 80, 160 and 240 steps 33.40, 39.06 and

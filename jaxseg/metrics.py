@@ -69,7 +69,7 @@ def scores(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The per-class table that a person reads, in percent."""
-    width = max(len("mean"), *(len(name) for name in result["iou"]))
+    width = max(len("class"), *(len(name) for name in result["iou"]))
     truth = np.asarray(result["confusion"]).sum(1)
     share = truth / max(truth.sum(), 1)
     lines = [f"{'class':<{width}}   IoU %  accuracy %  Dice %  pixels %"]

@@ -1,20 +1,87 @@
-"""Every test runs on the CPU, which shows eight devices, with one compile cache for all of them."""
+"""Every test runs on the CPU, which shows eight devices, with one compile cache for all of them.
+
+The cache outlives the run, in the user's cache folder; the durations of the tests lie beside it, by
+which the next run gives the longest files out first.
+"""
 
 import functools
+import hashlib
+import json
 import os
-import tempfile
+import platform
+import re
+import shutil
+import time
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+
+MAX_BYTES = 2**30
+MAX_AGE = 30 * 86400  # seconds; of caches of other versions
+
+
+def _key() -> str:
+    """Of what compiled programs depend on: the pinned versions, Python and the CPU."""
+    about = [platform.python_version(), *(metadata.version(name) for name in ("jax", "jaxlib"))]
+    if (cpu := Path("/proc/cpuinfo")).exists():
+        first = cpu.read_text().split("\n\n")[0]
+        about += re.findall(r"^(?:model name|flags|Features|CPU part).*", first, re.MULTILINE)
+    digest = hashlib.sha256("\n".join(about).encode()).hexdigest()[:8]
+    return f"{platform.machine()}-{digest}"
+
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+CACHES = platformdirs.user_cache_path("jaxseg") / "tests"
 # Test processes that start others share the cache with them.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxseg-test-cache-"))
+CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHES / _key())))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+DURATIONS = CACHE / "durations.json"  # seconds of each test, where it ran last
 
 import jax
 import pytest
 from ml_collections import ConfigDict
 
 jax.config.update("jax_num_cpu_devices", 8)
+_measured: dict[str, float] = {}
+
+
+def _durations() -> dict[str, float]:
+    try:
+        return json.loads(DURATIONS.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest file first, so that two workers are done at about the same time."""
+    if not hasattr(config, "workerinput"):
+        return
+    known, seconds = _durations(), dict[Path, float]()
+    for item in items:
+        seconds[item.path] = seconds.get(item.path, 0.0) + known.get(item.nodeid, 1.0)
+    items.sort(key=lambda item: -seconds[item.path])
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _measured[report.nodeid] = _measured.get(report.nodeid, 0.0) + report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput"):
+        return
+    from jaxseg import compilation, files
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    files.write_text(DURATIONS, json.dumps({**_durations(), **_measured}, indent=0))
+    if CACHE.parent == CACHES:  # not one that somebody named
+        compilation.prune(CACHE, MAX_BYTES)
+        os.utime(CACHE)
+        for other in CACHES.iterdir():
+            if time.time() - other.stat().st_mtime > MAX_AGE:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 @pytest.fixture

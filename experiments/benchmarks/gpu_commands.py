@@ -32,7 +32,7 @@ RECIPE = {
     "optimizer.encoder_lr_multiplier": 0.5,
     "schedule.warmup_steps": 50,
     "ema_decay": 0.99,
-    "loss.class_weights": "(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)",
+    "loss.cross_entropy.class_weights": "(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)",
     "eval.every": 700,
     "checkpoint.every": 700,
     "pipeline.workers": 8,

@@ -65,7 +65,7 @@ class Stats:
                 void,
                 f"{self.images} images; shares of the labelled pixels; median-frequency weights",
                 f"mean RGB ({mean}), std ({std})",
-                f"--config.loss.class_weights='({weights})'",
+                f"--config.loss.cross_entropy.class_weights='({weights})'",
             ]
         )
 
