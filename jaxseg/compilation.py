@@ -135,15 +135,20 @@ def _say(text: str) -> None:
 class Announced:
     """A compiled step that says what it compiles, how long that took and whether it was cached.
 
-    It compiles once for each batch shape; `compile_seconds` is the total time of that. A
-    `deterministic` step gives the same bits at every run on one kind of device.
+    It compiles once for each batch shape; `compile_seconds` is the total time of that. `options`
+    are XLA's.
     """
 
     def __init__(
-        self, compiled: Callable, what: str, announce: Announce, *, deterministic: bool = False
+        self,
+        compiled: Callable,
+        what: str,
+        announce: Announce,
+        *,
+        options: Mapping[str, Any] | None = None,
     ):
         self._function, self._what, self._announce = compiled, what, announce
-        self._deterministic = deterministic
+        self._options = dict(options or {})
         self._programs: dict[Any, Callable] = {}
         self.compile_seconds = 0.0
 
@@ -159,16 +164,11 @@ class Announced:
         """The program before it is compiled, to look into."""
         return self._function.lower(state, batch)
 
-    def _options(self) -> dict[str, Any]:
-        """A GPU adds some sums up in the order in which threads finish, unless told not to."""
-        fixed = self._deterministic and jax.default_backend() == "gpu"
-        return {"xla_gpu_deterministic_ops": True} if fixed else {}
-
     def _compile(self, state: Any, batch: Mapping[str, Any]) -> Callable:
         start = time.perf_counter()
         lowered = self.lower(state, batch)
         with hits() as found:
-            program = lowered.compile(compiler_options=self._options())
+            program = lowered.compile(compiler_options=self._options)
         seconds = time.perf_counter() - start
         self.compile_seconds += seconds
         how = "from the cache" if found else "compiled"

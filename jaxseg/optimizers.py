@@ -32,8 +32,8 @@ def schedule(config: Config) -> optax.Schedule:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """SGD with momentum or AdamW.
 
-    Weight decay skips biases and norm parameters. SGD adds it to the gradient before the momentum, as the
-    papers' solvers do; AdamW subtracts it after (Loshchilov and Hutter 2019).
+    Weight decay skips biases and norm parameters. SGD adds it to the gradient before the momentum,
+    as the papers' solvers do; AdamW subtracts it after (Loshchilov and Hutter 2019).
     """
     o = config.optimizer
     decay = optax.add_decayed_weights(o.weight_decay, mask=kernels)

@@ -83,7 +83,8 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         image_size=config.augment.crop_size,
         ema=config.ema_decay > 0,
     )
-    announced = functools.partial(Announced, announce=announce, deterministic=config.deterministic)
+    options = xla_options(devices.platform, deterministic=config.deterministic)
+    announced = functools.partial(Announced, announce=announce, options=options)
     return Program(
         model=model,
         init_state=jax.jit(init_state, compiler_options=_quick_compile(devices.platform)),
@@ -114,6 +115,12 @@ def _with_lowerings(config: Config, devices: parallel.Parallel) -> Callable[...,
         return traced
 
     return lowered
+
+
+def xla_options(platform: str, *, deterministic: bool) -> dict[str, Any]:
+    """A GPU adds some sums up in the order in which threads finish, unless told not to."""
+    fixed = deterministic and platform == "gpu"
+    return {"xla_gpu_deterministic_ops": True} if fixed else {}
 
 
 def _quick_compile(platform: str) -> dict[str, Any] | None:

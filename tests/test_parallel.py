@@ -12,12 +12,13 @@ import optax
 import pytest
 
 from jaxseg import data, defaults, evaluation, losses, parallel, state, steps
+from jaxseg.compilation import Announced
 from jaxseg.config import check_config
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
 from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics
-from jaxseg.program import build_program
+from jaxseg.program import build_program, xla_options
 
 WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
 
@@ -280,27 +281,13 @@ def test_batches_come_from_the_pipeline_as_the_step_wants_them(tiny_config, monk
     assert placed["image"].addressable_shards[0].data.shape == (1, 32, 32, 3)
 
 
-def test_deterministic_asks_the_compiler_of_a_gpu_for_fixed_sums(tiny_config, monkeypatch):
-    asked = []
-
-    class Lowered:
-        def compile(self, compiler_options):
-            asked.append(compiler_options)
-            # the option is a word that XLA knows: it refuses others
-            jax.jit(jnp.sin).lower(1.0).compile(compiler_options=compiler_options)
-            return lambda *_: None
-
-    def step(deterministic):
-        tiny_config.deterministic = deterministic
-        program, _ = build(tiny_config, "one device", monkeypatch)
-        monkeypatch.setattr(program.train_step, "lower", lambda *_: Lowered())
-        program.train_step(None, {"image": np.zeros((1, 2, 2, 3))})
-        return asked.pop()
-
-    assert step(deterministic=True) == {}
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert step(deterministic=False) == {}
-    assert step(deterministic=True) == {"xla_gpu_deterministic_ops": True}
+def test_deterministic_asks_the_compiler_of_a_gpu_for_fixed_sums():
+    assert xla_options("cpu", deterministic=True) == {}
+    assert xla_options("gpu", deterministic=False) == {}
+    options = xla_options("gpu", deterministic=True)
+    assert options == {"xla_gpu_deterministic_ops": True}
+    step = Announced(jax.jit(lambda state, batch: state), "step", lambda _: None, options=options)
+    step(1.0, {"image": jnp.zeros((1, 2))})  # XLA refuses options that it does not know
 
 
 def test_wrong_choices_are_refused(tiny_config, monkeypatch):
