@@ -49,4 +49,5 @@ class Setting:
         shape = (self.batch, self.size, self.size)
         labels = rng.integers(0, self.num_classes, shape, dtype=np.int32)
         labels[rng.random(shape) < 0.1] = self.classes.void
-        return {"image": rng.integers(0, 256, (*shape, 3), dtype=np.uint8), "label": labels}
+        images = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        return {"image": images, "label": labels, "size": np.full((self.batch, 2), self.size)}
