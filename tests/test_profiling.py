@@ -5,6 +5,7 @@ import jax
 import pytest
 
 from jaxseg import profiling, train
+from jaxseg.config import check_config
 from jaxseg.errors import UserError
 
 
@@ -39,10 +40,10 @@ def test_the_steps_asked_for_are_traced_and_no_others(tiny_config, tmp_path, one
 def test_a_continued_run_counts_from_where_it_begins(tiny_config):
     """For there it compiles."""
     tiny_config.total_steps = 114
-    assert profiling.steps_of(tiny_config, start=0) == range(10, 15)
-    assert profiling.steps_of(tiny_config, start=100) == range(110, 115)
+    assert profiling.steps_of(check_config(tiny_config), start=0) == range(10, 15)
+    assert profiling.steps_of(check_config(tiny_config), start=100) == range(110, 115)
     with pytest.raises(UserError, match=r"steps 111 to 115, and config.total_steps is 114"):
-        profiling.steps_of(tiny_config, start=101)
+        profiling.steps_of(check_config(tiny_config), start=101)
 
 
 def test_a_run_that_ends_before_its_profile_is_refused(tiny_config, tmp_path, one_device):

@@ -3,14 +3,14 @@ import pytest
 
 from jaxseg import data
 from jaxseg.data.sets.shapes import Shapes
+from jaxseg.defaults import Dataset
 from jaxseg.errors import UserError
 
 
 @pytest.fixture
-def shapes(make_dataset):
-    return make_dataset(
-        name="shapes", image_size=(48, 64), train_examples=30, val_examples=10, seed=5
-    )
+def shapes():
+    options = {"image_size": (48, 64), "train_examples": 30, "val_examples": 10, "seed": 5}
+    return Dataset(name="shapes", options=options)
 
 
 def test_examples_depend_on_seed_split_and_index_alone():
