@@ -238,7 +238,9 @@ def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
         jax.eval_shape(program.init_state),
     )
     for size in ((1, 1), (7, 5), (33, 47)):
-        mask = predict(program, check_config(tiny_config), state, rng.integers(0, 255, (*size, 3), np.uint8))
+        mask = predict(
+            program, check_config(tiny_config), state, rng.integers(0, 255, (*size, 3), np.uint8)
+        )
         assert mask.shape == size
         assert set(np.unique(mask)) <= {0, 1, 2}
 
@@ -257,9 +259,7 @@ def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_
 
 
 def predict(program, config, state, image):
-    return inference.predict_image(
-        program.predict_step, state.eval_variables, image, config
-    )
+    return inference.predict_image(program.predict_step, state.eval_variables, image, config)
 
 
 class Images:
@@ -294,7 +294,9 @@ def test_an_unpadded_net_sees_images_mirrored_and_no_padding(tiny_config, one_de
     masks, matrices = [], []
     for multiple, canvas in ((1, (0, 0)), (32, (0, 0)), (1, (64, 64))):
         tiny_config.eval.size_multiple, tiny_config.eval.canvas = multiple, canvas
-        masks.append([predict(program, check_config(tiny_config), state, image) for image in images])
+        masks.append(
+            [predict(program, check_config(tiny_config), state, image) for image in images]
+        )
         matrices.append(
             evaluation.evaluate(program, check_config(tiny_config), state, Images(*images))[
                 "confusion"

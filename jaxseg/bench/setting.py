@@ -50,12 +50,8 @@ class Setting:
         labels = rng.integers(0, self.num_classes, shape, dtype=np.int32)
         labels[rng.random(shape) < 0.1] = self.classes.void
         images = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-<<<<<<< HEAD
         return {
             "image": images,
             "label": labels,
             "size": np.full((self.batch, 2), self.size, np.int32),
         }
-=======
-        return {"image": images, "label": labels, "size": np.full((self.batch, 2), self.size)}
->>>>>>> project

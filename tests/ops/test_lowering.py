@@ -115,11 +115,6 @@ def test_steps_are_traced_with_the_configs(asked, given, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     config, program = build(conv=asked, max_pool="slices")
     state = program.parallel.place_state(program.init_state())
-<<<<<<< HEAD
-    program.predict_step(state.eval_variables, {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8)})
-    assert seen == [({**config.lowerings, "conv": given, "max_pool": "slices"}, "cpu")]
-=======
     batch = {"image": jnp.zeros((8, 8, 8, 3), jnp.uint8), "size": jnp.full((8, 2), 8)}
     program.predict_step(state.eval_variables, batch)
-    assert seen == [{**config.lowerings, "conv": given, "max_pool": "slices"}]
->>>>>>> project
+    assert seen == [({**config.lowerings, "conv": given, "max_pool": "slices"}, "cpu")]
