@@ -5,6 +5,7 @@ This module chooses the folder, bounds its size, and handles entries that can't 
 """
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import platform
@@ -132,6 +133,15 @@ def _say(text: str) -> None:
     print(f"jaxseg: {text}", file=sys.stderr, flush=True)
 
 
+def _trim_heap() -> None:
+    """Give the compiler's freed memory back to Linux: half a gigabyte after a large training step.
+
+    A function of glibc alone; elsewhere nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Announced:
     """A compiled step that says what it compiles, how long that took and whether it was cached.
 
@@ -169,6 +179,7 @@ class Announced:
         lowered = self.lower(state, batch)
         with hits() as found:
             program = lowered.compile(compiler_options=self._options)
+        _trim_heap()
         seconds = time.perf_counter() - start
         self.compile_seconds += seconds
         how = "from the cache" if found else "compiled"
