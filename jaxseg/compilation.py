@@ -134,7 +134,7 @@ def _say(text: str) -> None:
 
 
 def _trim_heap() -> None:
-    """Give the compiler's freed memory back to Linux: half a gigabyte after a large training step.
+    """Give the compiler's freed memory back to Linux: 0.4 GB after DeepLabv3+ on MobileNetV2.
 
     A function of glibc alone; elsewhere nothing happens.
     """
