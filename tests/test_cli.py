@@ -358,7 +358,7 @@ def test_data_show_and_stats(tmp_path, capsys):
 MADVISE = "always [madvise] never"
 KEEP = ":".join(
     f"glibc.malloc.{key}"
-    for key in ("mmap_threshold=268435456", "trim_threshold=268435456", "arena_max=1")
+    for key in ("mmap_threshold=268435456", "trim_threshold=2147483648", "arena_max=1")
 )
 HUGE = f"{KEEP}:glibc.malloc.hugetlb=1"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 TUNABLES = {
     # Freed blocks of up to 256 MB stay in the process, instead of being fetched anew at each step,
     "glibc.malloc.mmap_threshold": str(2**28),
-    # but what lies free at the end of the heap goes back.
-    "glibc.malloc.trim_threshold": str(2**28),
+    # and the free end of the heap goes back only beyond 2 GB: below, each step gives and fetches.
+    "glibc.malloc.trim_threshold": str(2**31),
     # One heap for all threads: what one has freed, the others can use.
     "glibc.malloc.arena_max": "1",
 }
@@ -25,7 +25,8 @@ def use(command: str) -> None:
     blocks back to Linux when they are freed, and the next step gets them page by page, each filled
     with zeros first: 100,000 pages of 4 KB in a step of a DeepLabv3+ on MobileNetV2, a third of its
     time. Pages of 2 MB make that cheap, and one heap keeps the total low: a whole training run with
-    its evaluations (CamVid, 8 x 256x320) peaks at 3.3 GiB; keeping every page took 10.2.
+    its evaluations (CamVid, 8 x 256x320) peaks at 3.2 GiB. Keeping every page took 6.9 to 10.7 GiB,
+    and was no faster.
 
     glibc reads GLIBC_TUNABLES when a process starts, and at no other time: hence the second start.
     It keeps the arguments, the process's number and its open files, and comes before anything slow
