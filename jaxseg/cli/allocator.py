@@ -24,9 +24,9 @@ def use(command: str) -> None:
     On a CPU, XLA allocates the buffers of a step anew at each step. glibc by default hands large
     blocks back to Linux when they are freed, and the next step gets them page by page, each filled
     with zeros first: 100,000 pages of 4 KB in a step of a DeepLabv3+ on MobileNetV2, a third of its
-    time. Pages of 2 MB make that cheap, and one heap keeps the total low: a whole training run with
-    its evaluations (CamVid, 8 x 256x320) peaks at 3.2 to 3.5 GiB. Keeping every page took 6.9 to 10.7,
-    and was no faster.
+    time. Pages of 2 MB make that cheap, and one heap keeps the total low: whole training runs with
+    their evaluations (CamVid, 8 x 256x320) peak at 3.2 to 3.5 GiB. Keeping every page took 6.9 to
+    10.7 GiB, and was no faster.
 
     glibc reads GLIBC_TUNABLES when a process starts, and at no other time: hence the second start.
     It keeps the arguments, the process's number and its open files, and comes before anything slow
