@@ -1,6 +1,6 @@
 """A small U-Net on shapes drawn on the fly: no download, minutes on a laptop.
 
-Claim:   a first look, not a paper. Validation mIoU 96.84, measured on 2 CPU cores in 3 minutes.
+Claim:   a first look, not a paper. Validation mIoU 96.82, measured on 2 CPU cores in 3 minutes.
 Command: jaxseg train --config configs/quickstart.py --workdir runs/quickstart
 """
 
