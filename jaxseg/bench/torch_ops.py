@@ -97,7 +97,7 @@ class Program:
     def gradients(self) -> list[np.ndarray]:
         """Those of the last call of `both`, in jaxseg's layouts."""
         orders = [(0, 2, 3, 1), tuple(int(i) for i in np.argsort(self._axes))]
-        return [_array(a.grad, order) for a, order in zip(self._arrays, orders, strict=False)]
+        return [_array(a.grad, order) for a, order in zip(self._arrays, orders, strict=False)]  # pyright: ignore[reportArgumentType]
 
 
 def programs(case: Case, arrays: tuple[jax.Array, ...], gradient: jax.Array) -> dict[str, Program]:

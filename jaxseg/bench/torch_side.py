@@ -30,7 +30,7 @@ class TorchSide:
         self._train, self._size = setting.mode == "train", (setting.size, setting.size)
         self._bfloat16, self._void = setting.dtype == "bfloat16", setting.classes.void
         self.model = torch_models.build(setting.model, setting.num_classes, **setting.options)
-        self.model.to(self._device, memory_format=layout).train(self._train)
+        self.model.to(self._device, memory_format=layout).train(self._train)  # pyright: ignore[reportCallIssue, reportArgumentType]
         examples = setting.examples()
         images = torch.tensor(examples["image"], device=self._device).permute(0, 3, 1, 2)
         self._images = images.contiguous(memory_format=layout)

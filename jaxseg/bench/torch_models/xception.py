@@ -49,8 +49,8 @@ class Block(nn.Module):
             self.shortcut_norm = nn.BatchNorm2d(channels[-1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        before_stride = self.sep2(self.sep1(x))
-        y = self.sep3(before_stride)
+        before_stride = self.sep2(self.sep1(x))  # pyright: ignore[reportCallIssue]
+        y = self.sep3(before_stride)  # pyright: ignore[reportCallIssue]
         if self.last:
             return y, before_stride
         shortcut = self.shortcut_norm(self.shortcut_conv(x)) if self.strided else x

@@ -42,7 +42,7 @@ def torch_reference(
     caught: Outputs = {}
     for head, module in (heads or {}).items():
         module.register_forward_hook(
-            lambda module, inputs, output, head=head: caught.update({head: _nhwc(output)})
+            lambda module, inputs, output, head=head: caught.update({head: _nhwc(output)})  # pyright: ignore[reportArgumentType]
         )
 
     def evaluate(images: np.ndarray) -> Outputs:
