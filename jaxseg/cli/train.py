@@ -13,8 +13,8 @@ def train(argv: Sequence[str]) -> None:
 
       --config FILE[:ARG]      a file of configs/; ARG is a model of jaxseg/models and its options
       --config.KEY=VALUE       change one value, for example --config.schedule.learning_rate=0.02
-      --workdir DIR            where everything goes: config.json, metrics.jsonl, tensorboard/,
-                               checkpoints/, eval/, predictions/
+      --workdir DIR            where everything goes: config.json, run.json, metrics.jsonl,
+                               tensorboard/, checkpoints/, eval/, predictions/
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
       --distributed            several processes make one run: Slurm, Open MPI or Kubernetes says
                                which; or each gets --coordinator_address=HOST:PORT (of the first),
