@@ -155,14 +155,15 @@ def load(
 
     Args:
       directory: the run's `checkpoints` folder.
-      step: a step, "latest" (the newest whole one) or "best" (by validation mIoU).
+      step: "latest" (the newest whole one), "best" (by validation mIoU), a number as a word; or a
+        number that `find` or `newest` gave, whose checksums are not read again.
       like: a state, or its shapes, of the same model and optimizer.
       sharding: where an array of this shape goes; else to this process's first device.
 
     Raises:
       UserError: there is no such checkpoint, or it is damaged.
     """
-    number = find(directory, step)
+    number = step if isinstance(step, int) else find(directory, step)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     place = sharding or (lambda _: device)
     target = jax.tree.map(
@@ -184,7 +185,7 @@ def load(
 
 def load_meta(directory: Path, step: str | int) -> dict[str, Any]:
     """The record beside the state: config, classes, step."""
-    number = find(directory, step)
+    number = step if isinstance(step, int) else find(directory, step)
     return _read(directory, number, meta=ocp.args.JsonRestore())["meta"]
 
 

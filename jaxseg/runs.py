@@ -80,7 +80,7 @@ def open_run(
     """
     config = check_config(override_config(load_config(workdir), command, changes))
     folder = workdir / CHECKPOINTS
-    number = checkpoint.find(folder, step)
+    number = checkpoint.find(folder, str(step))
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
     program = build_program(config, classes, announce=announce)
     state, meta = checkpoint.load(
