@@ -146,7 +146,7 @@ class Announced:
     """A compiled step that says what it compiles, how long that took and whether it was cached.
 
     It compiles once for each batch shape; `compile_seconds` is the total time of that. `options`
-    are XLA's.
+    are XLA's; `constants` follow the state and the batch at every call.
     """
 
     def __init__(
@@ -155,10 +155,11 @@ class Announced:
         what: str,
         announce: Announce,
         *,
+        constants: tuple[Any, ...] = (),
         options: Mapping[str, Any] | None = None,
     ):
         self._function, self._what, self._announce = compiled, what, announce
-        self._options = dict(options or {})
+        self._constants, self._options = constants, dict(options or {})
         self._programs: dict[Any, Callable] = {}
         self.compile_seconds = 0.0
 
@@ -168,11 +169,11 @@ class Announced:
             size = "x".join(map(str, shape))
             self._announce(f"compiling {self._what} for images {size} ...")
             self._programs[shape] = self._compile(state, batch)
-        return self._programs[shape](state, batch)
+        return self._programs[shape](state, batch, *self._constants)
 
     def lower(self, state: Any, batch: Mapping[str, Any]) -> Any:
         """The program before it is compiled, to look into."""
-        return self._function.lower(state, batch)
+        return self._function.lower(state, batch, *self._constants)
 
     def _compile(self, state: Any, batch: Mapping[str, Any]) -> Callable:
         start = time.perf_counter()

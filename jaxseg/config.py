@@ -112,7 +112,7 @@ class Interval:
 NOT_NEGATIVE, POSITIVE, FROM_ONE = Interval(), Interval(open="low"), Interval(low=1)
 SHARE = Interval(0, 1, open="high")
 RANGES = {
-    "seed": NOT_NEGATIVE,
+    "seed": Interval(0, 2**32 - 1),
     "total_steps": FROM_ONE,
     "batch_size": FROM_ONE,
     "grad_accum_steps": FROM_ONE,

@@ -68,8 +68,10 @@ class Jit:
         }
 
     def compile_train(self, step: Callable) -> Callable:
-        def placed(state: Any, batch: Any) -> Any:
-            state, numbers = step(state, batch)
+        """(state, batch, seed) -> (state, numbers). The seed is an input: runs share a program."""
+
+        def placed(state: Any, batch: Any, seed: Any) -> Any:
+            state, numbers = step(state, batch, seed=seed)
             shardings = jax.tree.map(self.sharding, state)
             return jax.lax.with_sharding_constraint(state, shardings), numbers
 
@@ -78,7 +80,7 @@ class Jit:
         donate = () if self.platform == "cpu" else (0,)
         return jax.jit(
             placed,
-            in_shardings=(None, self._split),  # the state as it is sharded
+            in_shardings=(None, self._split, self._replicated),  # the state as it is sharded
             out_shardings=(None, self._replicated),
             donate_argnums=donate,
         )
@@ -126,15 +128,22 @@ class Pmap:
         }
 
     def compile_train(self, step: Callable) -> Callable:
-        return self._compile(step)
+        """(state, batch, seed) -> (state, numbers)."""
+
+        def seeded(state: Any, batch: Any, seed: Any) -> Any:
+            return step(state, batch, seed=seed, axis_name=self.axis_name)
+
+        seeded.__name__ = step.__name__
+        return self._compile(seeded, in_axes=(None, 0, None))
 
     def compile_eval(self, step: Callable) -> Callable:
-        return self._compile(step)
+        return self._compile(
+            functools.partial(step, axis_name=self.axis_name), in_axes=(None, 0)
+        )
 
-    def _compile(self, step: Callable) -> Callable:
-        step = functools.partial(step, axis_name=self.axis_name)
+    def _compile(self, step: Callable, *, in_axes: tuple[int | None, ...]) -> Callable:
         return jax.pmap(
-            step, self.axis_name, in_axes=(None, 0), out_axes=None, devices=self._devices
+            step, self.axis_name, in_axes=in_axes, out_axes=None, devices=self._devices
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg import evaluators, inference, losses, models, optimizers, parallel, state, steps
 from jaxseg.compilation import Announce, Announced
@@ -66,7 +67,6 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         aux_weight=config.loss.aux_weight,
         normalize=normalize,
         ema_decay=config.ema_decay,
-        seed=config.seed,
         grad_accum_steps=config.grad_accum_steps,
     )
     apply = {
@@ -79,19 +79,22 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         state.create,
         model,
         tx,
-        seed=config.seed,
         image_size=config.augment.crop_size,
         ema=config.ema_decay > 0,
     )
     options = xla_options(devices.platform, deterministic=config.deterministic)
     announced = functools.partial(Announced, announce=announce, options=options)
+    seed = np.uint32(config.seed)  # an argument of what is compiled, so that all seeds share it
+    compiled_init = jax.jit(init_state, compiler_options=_quick_compile(devices.platform))
     return Program(
         model=model,
-        init_state=jax.jit(init_state, compiler_options=_quick_compile(devices.platform)),
+        init_state=functools.partial(compiled_init, seed=seed),
         schedule=optimizers.schedule(config),
         parallel=devices,
         evaluators=scorers,
-        train_step=announced(devices.compile_train(lowered(train_step)), f"{name} training step"),
+        train_step=announced(
+            devices.compile_train(lowered(train_step)), f"{name} training step", constants=(seed,)
+        ),
         eval_step=announced(devices.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
         predict_step=announced(
             jax.jit(lowered(functools.partial(steps.predict_step, **apply))), f"{name} prediction"

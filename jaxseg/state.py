@@ -6,6 +6,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, UInt32
 
 from jaxseg.models import contract
 
@@ -30,7 +31,7 @@ def create(
     model: contract.SegmentationModel,
     tx: optax.GradientTransformation,
     *,
-    seed: int,
+    seed: int | UInt32[Array, ""],
     image_size: tuple[int, int],
     ema: bool,
 ) -> TrainState:

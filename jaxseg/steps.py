@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from jaxseg import inference
 from jaxseg.evaluators import Evaluator
@@ -40,7 +40,7 @@ def train_step(
     aux_weight: float,
     normalize: Normalize,
     ema_decay: float,
-    seed: int,
+    seed: int | UInt32[Array, ""],
     grad_accum_steps: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
