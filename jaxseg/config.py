@@ -1,6 +1,7 @@
 """A run's config: checked, kept in the run's folder, and compared on a resume."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import sys
@@ -221,6 +222,13 @@ def _of_type(kind: Any, value: Any, key: str) -> Any:
     if not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{key} is {value!r}, expected {getattr(kind, '__name__', kind)}")
     return value
+
+
+def digest(config: Config) -> str:
+    """The same for configs that give the same numbers; `FREE_KEYS` do not count."""
+    flat = _flat(to_dict(config))
+    kept = {key: value for key, value in flat.items() if key not in FREE_KEYS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_unchanged(config: Config, workdir: Path) -> None:

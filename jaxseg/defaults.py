@@ -194,7 +194,7 @@ def model_of(arg: str) -> Model:
     """`"deeplabv3plus,backbone=resnet50"` -> the model's name and all of its options."""
     from jaxseg import models
 
-    name, *pairs = [part.strip() for part in _split(arg)]
+    name, *pairs = [part.strip() for part in split_at_commas(arg)]
     options = models.options(name)
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -206,7 +206,7 @@ def model_of(arg: str) -> Model:
     return Model(name, options)
 
 
-def _split(arg: str) -> list[str]:
+def split_at_commas(arg: str) -> list[str]:
     """Split at commas outside brackets, so that a value may be a tuple: `rates=(6,12,18)`."""
     parts, depth = [""], 0
     for character in arg:

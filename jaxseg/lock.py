@@ -56,7 +56,7 @@ def _lock(workdir: Path) -> int:
                 time.sleep(0.1)
                 continue
             raise UserError(
-                f"--workdir {workdir} is being written by {_holder(path)}: "
+                f"--workdir {workdir} is being written by {holder(workdir)}: "
                 "wait for its end, stop it, or choose another folder"
             ) from None
         except OSError as error:
@@ -72,22 +72,23 @@ def _lock(workdir: Path) -> int:
         # Whoever held it before may have deleted the file that was opened here.
         with contextlib.suppress(OSError):
             if os.stat(path).st_ino == os.fstat(file).st_ino:
-                holder = {
+                told = {
                     "host": socket.gethostname(),
                     "process": os.getpid(),
                     "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 }
                 os.ftruncate(file, 0)
-                os.write(file, json.dumps(holder).encode())
+                os.write(file, json.dumps(told).encode())
                 return file
         os.close(file)
     raise UserError(f"--workdir {workdir} is being written by others: choose another folder")
 
 
-def _holder(path: Path) -> str:
+def holder(workdir: Path) -> str:
+    """Who writes to the folder, in words."""
     try:
-        holder = json.loads(path.read_text())
-        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+        told = json.loads((workdir / LOCK).read_text())
+        return f"process {told['process']} on {told['host']} since {told['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"
 

@@ -137,14 +137,10 @@ class Pmap:
         return self._compile(seeded, in_axes=(None, 0, None))
 
     def compile_eval(self, step: Callable) -> Callable:
-        return self._compile(
-            functools.partial(step, axis_name=self.axis_name), in_axes=(None, 0)
-        )
+        return self._compile(functools.partial(step, axis_name=self.axis_name), in_axes=(None, 0))
 
     def _compile(self, step: Callable, *, in_axes: tuple[int | None, ...]) -> Callable:
-        return jax.pmap(
-            step, self.axis_name, in_axes=in_axes, out_axes=None, devices=self._devices
-        )
+        return jax.pmap(step, self.axis_name, in_axes=in_axes, out_axes=None, devices=self._devices)
 
 
 Parallel = Jit | Pmap

@@ -16,7 +16,7 @@ from jaxseg.defaults import Config
 from jaxseg.evaluators import Evaluator
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import catalogue, lowering
-from jaxseg.ops.norm import GLOBAL
+from jaxseg.ops.norm import GLOBAL, Statistics
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -42,21 +42,13 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
       UserError: a name or number of the config is wrong.
     """
     num_classes = len(classes)
+    check_parts(config)
     loss = losses.build(config.loss.terms, num_classes=num_classes, void=classes.void)
     scorers = evaluators.build(config.evals, classes)
     devices = parallel.create(config.parallel, fsdp=config.fsdp)
     name = config.model.name
-    model = models.build(
-        name,
-        num_classes,
-        dtype=DTYPES[config.dtype],
-        statistics=devices.statistics(config.batch_norm),
-        remat=config.remat,
-        **config.model.options,
-    )
-    catalogue.check(config.lowerings)
+    model = _model(config, num_classes, devices.statistics(config.batch_norm))
     lowered = _with_lowerings(config, devices)
-    inference.check(model, config.augment.crop_size, config.eval.tile_size)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(steps.normalize, mean=config.dataset.mean, std=config.dataset.std)
     train_step = functools.partial(
@@ -99,6 +91,25 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         predict_step=announced(
             jax.jit(lowered(functools.partial(steps.predict_step, **apply))), f"{name} prediction"
         ),
+    )
+
+
+def check_parts(config: Config) -> None:
+    """Raise UserError for what is wrong with a config whatever its data; nothing is computed."""
+    catalogue.check(config.lowerings)
+    model = _model(config, num_classes=2, statistics=GLOBAL)
+    inference.check(model, config.augment.crop_size, config.eval.tile_size)
+    optimizers.optimizer(config)
+
+
+def _model(config: Config, num_classes: int, statistics: Statistics) -> SegmentationModel:
+    return models.build(
+        config.model.name,
+        num_classes,
+        dtype=DTYPES[config.dtype],
+        statistics=statistics,
+        remat=config.remat,
+        **config.model.options,
     )
 
 

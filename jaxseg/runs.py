@@ -147,13 +147,13 @@ class Record:
     or "failed", with the reason in one line, if an exception came through.
     """
 
-    def __init__(self, workdir: Path, *, step: int, data: str, write: bool = True):
+    def __init__(self, workdir: Path, *, step: int, data: str, config: str, write: bool = True):
         self._path, self._write = workdir / RECORD, write
         try:
             self._values = json.loads(self._path.read_text())
         except (OSError, ValueError):
             self._values = {"started": _now(), "starts": []}
-        self._values["data"] = data
+        self._values |= {"data": data, "config": config}
         self._start = {
             "started": _now(),
             "from_step": step,

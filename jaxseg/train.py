@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxseg import checkpoint, data, drawing, evaluation, hosts, inference, initial, profiling, runs
-from jaxseg.config import check_config, check_unchanged, store_config
+from jaxseg.config import check_config, check_unchanged, digest, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config, to_dict
@@ -116,7 +116,9 @@ def _train(
     writer = MetricWriter(
         workdir, resume_step=start, evaluated=checkpoints.is_evaluated(start), silent=not first
     )
-    record = runs.Record(workdir, step=start, data=data_identity, write=first)
+    record = runs.Record(
+        workdir, step=start, data=data_identity, config=digest(config), write=first
+    )
     trace = profiling.Profile(traced, workdir, pause=progress.pause)
     tell = progress.say if first else hosts.tell
     skipped = pipeline.Skipped(tell)

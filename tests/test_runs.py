@@ -49,17 +49,17 @@ def read(workdir):
 
 def test_every_start_of_a_run_is_recorded(tmp_path):
     with locked(tmp_path):
-        with runs.Record(tmp_path, step=0, data="abc") as record:
+        with runs.Record(tmp_path, step=0, data="abc", config="c0") as record:
             assert runs.status(tmp_path)["status"] == "running"
             record.update(4)
             assert runs.status(tmp_path)["step"] == 4
             record.end("stopped", 5)
         with (
             pytest.raises(UserError, match="no room"),
-            runs.Record(tmp_path, step=5, data="abc"),
+            runs.Record(tmp_path, step=5, data="abc", config="c0"),
         ):
             raise UserError("no room")
-        with runs.Record(tmp_path, step=5, data="abc") as record:
+        with runs.Record(tmp_path, step=5, data="abc", config="c0") as record:
             record.end("finished", 9)
     found = runs.status(tmp_path)
     assert [start["status"] for start in found["starts"]] == ["stopped", "failed", "finished"]
@@ -75,7 +75,7 @@ def test_every_start_of_a_run_is_recorded(tmp_path):
 
 
 def test_a_run_whose_process_is_gone_was_killed(tmp_path):
-    record = runs.Record(tmp_path, step=0, data="")
+    record = runs.Record(tmp_path, step=0, data="", config="c0")
     with locked(tmp_path):
         record.__enter__()
         assert runs.status(tmp_path)["status"] == "running"
@@ -92,7 +92,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 def test_other_data_is_refused(tmp_path):
     runs.check_same_data("abc", tmp_path)  # there is no run yet
-    with runs.Record(tmp_path, step=0, data="abc"):
+    with runs.Record(tmp_path, step=0, data="abc", config="c0"):
         pass
     runs.check_same_data("abc", tmp_path)
     with pytest.raises(UserError, match=r"trained on other data \(abc; now abd\)"):

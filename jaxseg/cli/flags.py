@@ -98,6 +98,14 @@ def parse_config(values: Any, command: str, argv: Sequence[str]) -> Any:
     return required(values, command, "config")
 
 
+def count(values: Any, command: str, name: str) -> int:
+    """The number that a string flag holds, 0 or more."""
+    text = values[name].value
+    if not text.isdecimal():
+        raise UserError(f"{command}: --{name} is {text!r}, expected a number")
+    return int(text)
+
+
 def required(values: Any, command: str, name: str) -> Any:
     value = values[name].value
     if not value:

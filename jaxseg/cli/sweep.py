@@ -1,0 +1,168 @@
+"""`jaxseg sweep`."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxseg.cli import flags
+from jaxseg.errors import Stopped, UserError
+
+
+class RunsFailedError(UserError):
+    """Some runs of a sweep failed, which is nothing wrong with the command."""
+
+    exit_code = 1
+
+
+def sweep(argv: Sequence[str]) -> None:
+    """Run an experiment's rows with several seeds, and look at them.
+
+    jaxseg sweep show EXPERIMENT[:SCALE]
+    jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR [--seeds N] [--only ROW,...] [--slots N]
+                     [--config.KEY=VALUE ...]
+    jaxseg sweep status DIR
+
+      show           the rows, their configs and published numbers, all checked; nothing is run
+      run            every row with every seed, each a folder DIR/ROW/seedN that `jaxseg train`
+                     could have made; the same command continues what is unfinished, skips what is
+                     finished and adds what is new
+      status         where each run stands, from the folders alone
+
+      EXPERIMENT               a file of experiments/
+      SCALE                    one of its scales, such as small or full; the first by default
+      --workdir DIR            the sweep's folder
+      --seeds N                seeds 0 to N - 1, instead of the scale's number
+      --only ROW,...           these rows, and those that they need
+      --slots N                so many runs at a time: GPUs of CUDA_VISIBLE_DEVICES, or shares of
+                               the CPU's cores; by default every GPU, or one run on all cores
+      --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
+      --config.KEY=VALUE       for all rows; a row's own value comes first
+
+    Ctrl-C has all runs save and stop; a second one ends them at once.
+
+    Example:
+      jaxseg sweep run experiments/fcn_strides.py:small --workdir runs/fcn_strides
+    """
+    if not argv or argv[0] not in PARTS:
+        given = repr(argv[0]) if argv else "nothing"
+        raise UserError(f"jaxseg sweep: expected {', '.join(PARTS)}, got {given}")
+    PARTS[argv[0]](argv[1:])
+
+
+def show(argv: Sequence[str]) -> None:
+    from jaxseg.sweeps import plan
+
+    argv, changes = flags.split_overrides(argv)
+    source = _one(argv, "show", "EXPERIMENT[:SCALE]")
+    flags.quiet()
+    made = plan.make(source, Path("DIR"), changes=changes)
+    print(f"{made.question}\n")
+    print(
+        f"{made.source}, seeds {', '.join(map(str, made.seeds))}, compared: final "
+        f"{made.experiment.metric} on {made.experiment.split}, with {made.experiment.baseline}"
+    )
+    for task in made.tasks:
+        if task.seed != made.seeds[0]:
+            continue
+        row = made.experiment.rows[task.row]
+        published = "" if row.published is None else f"   published {row.published}"
+        print(f"\n{task.row}{published}{f'   ({row.note})' if row.note else ''}")
+        print(f"  {shlex.join(('jaxseg', *task.words))}")
+
+
+def run(argv: Sequence[str]) -> None:
+    from jaxseg.sweeps import local, plan, status
+    from jaxseg.sweeps.table import LiveTable
+
+    values = flags.define()
+    flags.string(values, "workdir", "data_dir", seeds="0", only="", slots="0")
+    argv, changes = flags.split_overrides(argv)
+    source = _one(flags.parse(values, "sweep run", argv), "run", "EXPERIMENT[:SCALE]")
+    workdir = Path(flags.required(values, "sweep run", "workdir"))
+    if values["data_dir"].value:
+        changes = [*changes, f"--config.dataset.data_dir={values['data_dir'].value}"]
+    flags.quiet()
+    made = plan.make(
+        source,
+        workdir,
+        seeds=flags.count(values, "sweep run", "seeds"),
+        only=[name for name in _split(values["only"].value) if name],
+        changes=changes,
+    )
+    places = local.slots(flags.count(values, "sweep run", "slots"))
+    metric, split = made.experiment.metric, made.experiment.split
+    before = [status.of_task(task, metric, split) for task in made.tasks]
+    todo = [each.task for each in before if each.state != "finished"]
+    made.store()
+    flags.announce(_intention(before, len(places), made.source))
+
+    def statuses() -> list[status.Status]:
+        found = [status.of_task(task, metric, split) for task in made.tasks]
+        return [_as_known(each, pool) for each in found]
+
+    with LiveTable(statuses, metric) as shown:
+        pool = local.Pool(places, shown.say)
+        stopped_by = pool.run(todo, shown.refresh)
+    if stopped_by:
+        raise Stopped(stopped_by, f"stopped, saved in {workdir}; the same command continues")
+    if pool.failed:
+        lines = "; ".join(f"{task.name}: {reason}" for task, reason in pool.failed.items())
+        raise RunsFailedError(f"{len(pool.failed)} of {len(made.tasks)} runs failed: {lines}")
+    print(f"all {len(made.tasks)} runs are finished\nnext: jaxseg sweep report {workdir}")
+
+
+def _as_known(found: Any, pool: Any) -> Any:
+    """A status with what the pool knows and the folder does not: that it runs, or has failed."""
+    if found.task in pool.failed:
+        return dataclasses.replace(found, state="failed", reason=pool.failed[found.task])
+    if pool.is_running(found.task) and found.state != "running":
+        return dataclasses.replace(found, state="running")
+    return found
+
+
+def _intention(before: Sequence[Any], places: int, source: str) -> str:
+    """What the command is going to do, in a line."""
+    counts = {"finished": 0, "waiting": 0, "unfinished": 0}
+    for each in before:
+        counts[each.state if each.state in counts else "unfinished"] += 1
+    return (
+        f"{source}: {len(before)} runs, {places} at a time: {counts['waiting']} to begin, "
+        f"{counts['unfinished']} to continue, {counts['finished']} finished already"
+    )
+
+
+def show_status(argv: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from jaxseg.sweeps import plan, status
+    from jaxseg.sweeps.table import table
+
+    workdir = Path(_one(argv, "status", "DIR"))
+    record = plan.read(workdir)
+    metric, split = record["metric"], record["split"]
+    found = [status.of_task(task, metric, split) for task in plan.stored_tasks(workdir)]
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print(table(found, metric))
+    for each in found:
+        if each.state == "failed":
+            print(f"{each.task.name}: {each.reason}")
+
+
+def _one(argv: Sequence[str], part: str, what: str) -> str:
+    words = [argument for argument in argv if not argument.startswith("-")]
+    if len(argv) != 1 or len(words) != 1:
+        given = " ".join(argv) or "nothing"
+        raise UserError(f"jaxseg sweep {part}: expected {what}, got {given}")
+    return words[0]
+
+
+def _split(text: str) -> list[str]:
+    from jaxseg.defaults import split_at_commas
+
+    return split_at_commas(text)
+
+
+PARTS = {"show": show, "run": run, "status": show_status}

@@ -1,0 +1,135 @@
+"""Where each run of a sweep stands, from the folders alone."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxseg import lock, runs
+from jaxseg.errors import UserError
+from jaxseg.metrics import percent
+from jaxseg.sweeps.plan import Task
+from jaxseg.writers import clock
+
+PERCENT = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "mean_dice")
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Of one task.
+
+    Attributes:
+      task: what it is.
+      state: "waiting" (never begun), "running", "finished", "stopped" (continues when the sweep
+        does), "killed" (its process is gone; continues too) or "failed".
+      step: the last that is known.
+      score: the newest score of the sweep's metric, None if there is none yet.
+      seconds_left: of a running one, by its last speed; None: unknown.
+      reason: why it failed.
+    """
+
+    task: Task
+    state: str
+    step: int = 0
+    score: float | None = None
+    seconds_left: float | None = None
+    reason: str = ""
+
+    def cells(self, metric: str) -> tuple[str, ...]:
+        """What a table shows: row, seed, state, step, score, time left."""
+        left = "" if self.seconds_left is None else clock(self.seconds_left)
+        step = f"{self.step}/{self.task.total_steps}" if self.task.trains else "-"
+        score = printed(self.score, metric)
+        return self.task.row, str(self.task.seed), self.state, step, score, left
+
+
+HEADINGS = ("row", "seed", "status", "step", "score", "left")
+
+
+def printed(score: float | None, metric: str) -> str:
+    """A score as it is printed: shares of pixels in percent."""
+    if score is None:
+        return "-"
+    return percent(score) if metric in PERCENT else f"{score:.4g}"
+
+
+def unit(metric: str) -> float:
+    """What a stored score is multiplied with to be printed."""
+    return 100.0 if metric in PERCENT else 1.0
+
+
+def of_task(task: Task, metric: str, split: str) -> Status:
+    return _of_run(task, metric, split) if task.trains else _of_evaluation(task, metric, split)
+
+
+def _of_run(task: Task, metric: str, split: str) -> Status:
+    try:
+        record = runs.status(task.workdir)
+    except UserError:
+        held = lock.is_held(task.workdir)
+        return Status(task, "running" if held else "waiting")
+    state, step, left = record["status"], record["step"], None
+    if state == "finished" and step < task.total_steps:
+        state = "stopped"  # more steps were asked for
+    if state == "running":
+        last = last_row(task.workdir / "metrics.jsonl")
+        step = max(step, last.get("step", 0))
+        if speed := last.get("images_per_second"):
+            batch = _config(task.workdir).get("batch_size", 0)
+            left = (task.total_steps - step) * batch / speed
+    score = newest_score(task.workdir, metric, split)
+    return Status(task, state, step, score, left, record.get("reason", ""))
+
+
+def _of_evaluation(task: Task, metric: str, split: str) -> Status:
+    path = score_path(task, split)
+    if not path.exists():
+        return Status(task, "waiting")
+    return Status(task, "finished", task.total_steps, json.loads(path.read_text()).get(metric))
+
+
+def score_path(task: Task, split: str) -> Path:
+    """Where the final scores of a task are, once it is finished."""
+    from jaxseg import evaluation
+
+    return evaluation.scores_path(task.workdir, split, task.total_steps, task.changes)
+
+
+def newest_score(workdir: Path, metric: str, split: str) -> float | None:
+    found = list(evaluations(workdir, split))
+    return found[-1][1].get(metric) if found else None
+
+
+def evaluations(workdir: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The scores of a run's own evaluations, by step."""
+    folder = workdir / "eval" / split
+    numbered = sorted((int(p.stem), p) for p in folder.glob("*.json") if p.stem.isdecimal())
+    for step, path in numbered:
+        yield step, json.loads(path.read_text())
+
+
+def last_row(path: Path) -> dict[str, Any]:
+    """The last whole line of a log of JSON lines; {} if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            row = json.loads(line)
+        except ValueError:  # being written
+            continue
+        if isinstance(row, dict):
+            return row
+    return {}
+
+
+def _config(workdir: Path) -> dict[str, Any]:
+    try:
+        return json.loads((workdir / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
