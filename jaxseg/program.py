@@ -27,6 +27,7 @@ class Program:
 
     model: SegmentationModel
     init_state: Callable[[], state.TrainState]
+    state_shapes: Callable[[], state.TrainState]  # of what `init_state` gives
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
     evaluators: Mapping[str, Evaluator]
@@ -81,6 +82,7 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
     return Program(
         model=model,
         init_state=functools.partial(compiled_init, seed=seed),
+        state_shapes=functools.partial(jax.eval_shape, init_state, seed=seed),
         schedule=optimizers.schedule(config),
         parallel=devices,
         evaluators=scorers,

@@ -86,7 +86,7 @@ def open_run(
     state, meta = checkpoint.load(
         folder,
         number,
-        jax.eval_shape(program.init_state),
+        program.state_shapes(),
         sharding=program.parallel.sharding if on_all_devices else None,
     )
     return Run(workdir, number, config, classes, program, state, meta)

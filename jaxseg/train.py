@@ -241,7 +241,7 @@ def _begin_or_continue(
         trained, train_source.classes, what=f"data set {config.dataset.name}",
         allow=allow_other_classes,
     )  # fmt: skip
-    like = jax.eval_shape(program.init_state)
+    like = program.state_shapes()
     state, meta = checkpoint.load(folder, step, like, sharding=program.parallel.sharding)
     if meta.get("folded"):  # `jaxseg weights convert` leaves that to training
         whole = program.parallel.whole(state)

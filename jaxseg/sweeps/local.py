@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from jaxseg.sweeps.status import last_row
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 300  # for a checkpoint, before a process that was asked to stop is killed
 ATTEMPTS = 2  # of a run
+PROGRAM = (sys.executable, "-m", "jaxseg.cli")
 WRONG_INPUT = 2  # the exit code: another start would not help
 
 
@@ -161,7 +163,7 @@ class Pool:
         self._attempts[task] = self._attempts.get(task, 0) + 1
         task.log.parent.mkdir(parents=True, exist_ok=True)
         child = [sys.executable, "-m", "jaxseg.sweeps.child", str(os.getpid())]
-        command = [*child, sys.executable, "-m", "jaxseg.cli", *task.words]
+        command = [*child, *PROGRAM, *task.words]
         with task.log.open("ab") as log, _confined_to(slot.cores):
             popen = subprocess.Popen(
                 command,
@@ -244,9 +246,14 @@ def _confined_to(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
+_ERROR = re.compile(r"jaxseg: |[\w.]*(Error|Exception|Interrupt): ")
+
+
 def last_line(log: Path) -> str:
-    """The last line of a log that says something: an error names itself there."""
+    """The last line of a log that names an error, else the last one that says something."""
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
         lines = file.read().decode(errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if _ERROR.match(line)]
+    return next(reversed(errors or said), "").removeprefix("jaxseg: error: ")
