@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxseg import checkpoint, data, drawing, evaluation, hosts, inference, initial, profiling, runs
+from jaxseg.compilation import trim_heap
 from jaxseg.config import check_config, check_unchanged, digest, store_config
 from jaxseg.data import borders, pipeline, transforms
 from jaxseg.data.source import Classes, Source
@@ -192,6 +193,8 @@ def _train(
                 state, numbers = program.train_step(state, arrays)
             trace.end(step + 1, state)
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
+            if (step + 1) % config.log_every == 0:
+                trim_heap()  # else its gaps grow: by 1 GB in 300 steps of CamVid on a CPU
             checkpoints.seal()
         finished = at_end and checkpoints.is_evaluated(step)
         record.end("finished" if finished else "stopped", step)
