@@ -1,0 +1,1 @@
+"""Sweeps: many runs of one experiment, and the table that they add up to."""
