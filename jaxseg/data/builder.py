@@ -4,8 +4,6 @@ No TensorFlow: records are array_record, images stay the bytes of their source f
 decoder reads them (TFDS's gives palette colours for indices, depending on what is installed).
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -126,7 +124,7 @@ def check_pair(
     """The image's bytes and its label.
 
     Raises:
-        UserError: either file is unreadable, their sizes differ, or a value is no class nor void.
+      UserError: either file is unreadable, their sizes differ, or a value is no class nor void.
     """
     image_bytes = pair.image.read_bytes()
     image = read_image(image_bytes, str(pair.image))
@@ -158,7 +156,7 @@ class PreparedSource:
     """One split of a prepared data set; `split` may be a TFDS slice such as "train[:80%]".
 
     Raises:
-        UserError: no such split.
+      UserError: no such split.
     """
 
     def __init__(self, directory: Path, split: str) -> None:

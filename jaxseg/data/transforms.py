@@ -5,8 +5,6 @@ is added to it, so that pixels are interpolated once: bilinear for the image, ne
 Corners: half-pixel centres.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 
