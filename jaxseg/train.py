@@ -113,6 +113,8 @@ def _train(
     checkpoints = checkpoint.Checkpoints(
         workdir / runs.CHECKPOINTS, keep=config.checkpoint.keep, announce=progress.say
     )
+    if not evaluation.scores_path(workdir, "val", start).exists():  # somebody deleted eval/
+        checkpoints.evaluate_again(start)
     writer = MetricWriter(
         workdir, resume_step=start, evaluated=checkpoints.is_evaluated(start), silent=not first
     )
