@@ -105,8 +105,11 @@ def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
         ("eval.canvas", (513,)), ("ema_decay", 1.0), ("profile.first_step", 0),
         ("profile.steps", 0), ("eval.canvas", (-1, -1)), ("dataset.std", (0.0, 1.0, 1.0)),
         ("schedule.learning_rate", -0.1), ("schedule.learning_rate", float("nan")),
-        ("loss.cross_entropy.weight", -1.0), ("augment.scale", (2.0, 0.5)), ("seed", -1),
-        ("optimizer.weight_decay", float("inf")),
+        ("loss.cross_entropy.weight", -1.0), ("seed", -1), ("optimizer.weight_decay", float("inf")),
+        ("augment.scale", (2.0, 0.5)), ("augment.scale", (0.0, 1.0)),
+        ("augment.crop_size", (0, 8)), ("augment.crop_size", (8,)), ("augment.contrast", 1.5),
+        ("augment.elastic", -1.0), ("augment.elastic_grid", 1), ("loss.border_weight", -1.0),
+        ("loss.border_sigma", 0.0),
     ],
 )  # fmt: skip
 def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):

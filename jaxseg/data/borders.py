@@ -33,13 +33,8 @@ def weigher(loss: Any, classes: Classes) -> Weigh | None:
     """The weight map that a config's `loss` part asks for, as a function of a label; None if off.
 
     Raises:
-      UserError: a number out of range, or a class that the data set lacks.
+      UserError: a class that the data set lacks.
     """
-    if loss.border_weight < 0 or loss.border_sigma <= 0:
-        raise UserError(
-            f"config.loss.border_weight {loss.border_weight}, border_sigma {loss.border_sigma}: "
-            "expected 0 (off) or more, and more than 0 pixels (the paper's: 10 and 5)"
-        )
     if not loss.border_weight:
         return None
     chosen = tuple(loss.border_classes) or tuple(range(1, len(classes)))

@@ -53,7 +53,7 @@ def train_batches(
       start: the first batch's number.
       batch_size: examples in a batch over all processes; each process gets its contiguous part.
       seed: not negative.
-      augment: a config's `augment` part (see `transforms`).
+      augment: a checked config's `augment` part (see `transforms`).
       mean: RGB in 0..255, what padding is filled with.
       workers: reading threads.
       prefetch: batches read ahead.
@@ -64,7 +64,6 @@ def train_batches(
       process_index: this process, of `process_count`.
       process_count: must divide `batch_size`.
     """
-    transforms.check(augment)
     check_counts(len(source), batch_size, workers, process_count)
     local = batch_size // process_count
     first = process_index * local
