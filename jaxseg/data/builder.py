@@ -27,6 +27,14 @@ RELABEL = (
 )
 
 
+class _Info(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self) -> None:
+        """Nothing: TFDS would ask Google's servers for what its own data sets have there.
+
+        It would leave an empty folder in the system's temporary folder, too.
+        """
+
+
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Writes image and mask files as TFDS records and checks every example.
 
@@ -80,7 +88,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             "label": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16),
             "name": tfds.features.Text(),
         }
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             description=type(self).__doc__,
             features=tfds.features.FeaturesDict(features),

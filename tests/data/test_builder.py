@@ -1,5 +1,7 @@
 """What is written as records and read back, and files that are refused."""
 
+import tempfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -117,6 +119,13 @@ def test_a_damaged_folder_is_refused_by_file_and_leaves_nothing(
             prepare()
         assert "\n" not in str(caught.value)
         assert nothing_prepared(tmp_path / "out")
+
+
+def test_preparing_leaves_no_temporary_folders(folder, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    data.prepare("folder", folder, tmp_path / "out")
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_an_interrupt_leaves_nothing(folder, tmp_path, monkeypatch, nothing_prepared):
