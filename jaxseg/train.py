@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from jaxseg import checkpoint, data, drawing, evaluation, hosts, inference, initial, profiling, runs
 from jaxseg.compilation import trim_heap
 from jaxseg.config import check_config, check_unchanged, digest, store_config
-from jaxseg.data import borders, pipeline, transforms
+from jaxseg.data import borders, pipeline
 from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
@@ -92,7 +92,6 @@ def _train(
     """The last scores; or None, and where training was stopped."""
     # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
     config = check_config(values)
-    transforms.check(config.augment)
     train_source, val_source = _sources(config)
     data_identity = data.identity(config.dataset)
     if not allow_config_change:
@@ -114,6 +113,8 @@ def _train(
     checkpoints = checkpoint.Checkpoints(
         workdir / runs.CHECKPOINTS, keep=config.checkpoint.keep, announce=progress.say
     )
+    if not evaluation.scores_path(workdir, "val", start).exists():  # somebody deleted eval/
+        checkpoints.evaluate_again(start)
     writer = MetricWriter(
         workdir, resume_step=start, evaluated=checkpoints.is_evaluated(start), silent=not first
     )

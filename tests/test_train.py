@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from experiments.faults import continued_at, differences, final_state, log, numbers
 from jaxseg import checkpoint, defaults, train
 from jaxseg.compilation import Announced
+from jaxseg.config import load_config
 from jaxseg.errors import NonFiniteLossError, UserError
 from jaxseg.program import build_program
 
@@ -122,6 +124,16 @@ def test_a_finished_run_says_its_scores_again_without_training(undisturbed, tmp_
     done = subprocess.run(command(workdir), capture_output=True, text=True, check=True)
     assert "training step" not in done.stdout + done.stderr
     assert "IoU %" in done.stdout
+    assert numbers(workdir) == before
+
+
+def test_scores_that_were_deleted_are_computed_again(undisturbed, tmp_path, one_device):
+    workdir = tmp_path / "run"
+    shutil.copytree(undisturbed[0], workdir)
+    before, scores = numbers(workdir), (workdir / "eval/val/30.json").read_text()
+    shutil.rmtree(workdir / "eval")
+    train.train_and_evaluate(load_config(workdir), workdir)
+    assert (workdir / "eval/val/30.json").read_text() == scores
     assert numbers(workdir) == before
 
 
