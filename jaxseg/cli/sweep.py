@@ -1,5 +1,6 @@
 """`jaxseg sweep`."""
 
+import collections
 import dataclasses
 import shlex
 import sys
@@ -21,15 +22,16 @@ def sweep(argv: Sequence[str]) -> None:
     """Run an experiment's rows with several seeds, and look at them.
 
     jaxseg sweep show EXPERIMENT[:SCALE]
-    jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR [--seeds N] [--only ROW,...] [--slots N]
-                     [--config.KEY=VALUE ...]
+    jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR [--seeds N] [--only ROW,...]
+                     [--slots N | --slurm KEY=VALUE,...] [--config.KEY=VALUE ...]
     jaxseg sweep status DIR
 
       show           the rows, their configs and published numbers, all checked; nothing is run
       run            every row with every seed, each a folder DIR/ROW/seedN that `jaxseg train`
                      could have made; the same command continues what is unfinished, skips what is
                      finished and adds what is new
-      status         where each run stands, from the folders alone
+      status         where each run stands, from the folders alone; of a sweep in Slurm's queue,
+                     also what waits there
 
       EXPERIMENT               a file of experiments/
       SCALE                    one of its scales, such as small or full; the first by default
@@ -38,13 +40,35 @@ def sweep(argv: Sequence[str]) -> None:
       --only ROW,...           these rows, and those that they need
       --slots N                so many runs at a time: GPUs of CUDA_VISIBLE_DEVICES, or shares of
                                the CPU's cores; by default every GPU, or one run on all cores
+      --slurm KEY=VALUE,...    submit each run as a job of Slurm, and end (see below)
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
       --config.KEY=VALUE       for all rows; a row's own value comes first
 
     Ctrl-C has all runs save and stop; a second one ends them at once.
 
-    Example:
+    On a Slurm cluster, with DIR on a disk that all its machines share, --slurm takes sbatch's long
+    options, such as partition, account, qos, constraint, gpus_per_node, mem or exclude, besides:
+
+      timeout_min=240          the time limit in minutes; a run saves before it, goes back into the
+                               queue and continues, so a short one costs little
+      signal_delay_s=90        how many seconds before the limit a run is asked to save
+      cpus_per_task=N          cores, for the model and for reading its images
+      mem_gb=N                 memory per machine
+      array_parallelism=256    at most so many jobs at a time
+      nodes=1,tasks_per_node=1 more than one process makes one run, by --distributed
+      setup=COMMAND            run before, such as "module load cuda"
+
+    Unless an option speaks of GPUs, a run takes one per process if sinfo knows of any. The same
+    command again submits what is neither finished nor queued nor running.
+
+    Where jobs get whole machines, run a sweep in the slots of one:
+      sbatch --exclusive --gpus-per-node=8 --time=24:00:00 --signal=B:USR2@300 \
+        --wrap "exec jaxseg sweep run EXPERIMENT --workdir DIR"
+
+    Examples:
       jaxseg sweep run experiments/fcn_strides.py:small --workdir runs/fcn_strides
+      jaxseg sweep run experiments/fcn_strides.py:full --workdir runs/fcn_strides_full \
+        --slurm partition=gpu,cpus_per_task=8,mem_gb=32
     """
     if not argv or argv[0] not in PARTS:
         given = repr(argv[0]) if argv else "nothing"
@@ -74,14 +98,15 @@ def show(argv: Sequence[str]) -> None:
 
 
 def run(argv: Sequence[str]) -> None:
-    from jaxseg.sweeps import local, plan, status
-    from jaxseg.sweeps.table import LiveTable
+    from jaxseg.sweeps import plan
 
     values = flags.define()
-    flags.string(values, "workdir", "data_dir", seeds="0", only="", slots="0")
+    flags.string(values, "workdir", "data_dir", "slurm", seeds="0", only="", slots="0")
     argv, changes = flags.split_overrides(argv)
     source = _one(flags.parse(values, "sweep run", argv), "run", "EXPERIMENT[:SCALE]")
     workdir = Path(flags.required(values, "sweep run", "workdir"))
+    if values["slurm"].present and values["slots"].present:
+        raise UserError("sweep run got --slots and --slurm: jobs of Slurm take no slots here")
     if values["data_dir"].value:
         changes = [*changes, f"--config.dataset.data_dir={values['data_dir'].value}"]
     flags.quiet()
@@ -92,26 +117,67 @@ def run(argv: Sequence[str]) -> None:
         only=[name for name in _split(values["only"].value) if name],
         changes=changes,
     )
-    places = local.slots(flags.count(values, "sweep run", "slots"))
-    metric, split = made.experiment.metric, made.experiment.split
-    before = [status.of_task(task, metric, split) for task in made.tasks]
+    if values["slurm"].present:
+        _submit(made, values["slurm"].value)
+    else:
+        _run_here(made, flags.count(values, "sweep run", "slots"))
+
+
+def _run_here(made: Any, wanted: int) -> None:
+    from jaxseg.sweeps import local
+    from jaxseg.sweeps.table import LiveTable
+
+    places = local.slots(wanted)
+    before = _statuses(made)
     todo = [each.task for each in before if each.state != "finished"]
     made.store()
-    flags.announce(_intention(before, len(places), made.source))
+    _announce(_intention(before, len(places), made.source))
 
-    def statuses() -> list[status.Status]:
-        found = [status.of_task(task, metric, split) for task in made.tasks]
-        return [_as_known(each, pool) for each in found]
+    def statuses() -> list[Any]:
+        return [_as_known(each, pool) for each in _statuses(made)]
 
-    with LiveTable(statuses, metric) as shown:
+    with LiveTable(statuses, made.experiment.metric) as shown:
         pool = local.Pool(places, shown.say)
         stopped_by = pool.run(todo, shown.refresh)
     if stopped_by:
-        raise Stopped(stopped_by, f"stopped, saved in {workdir}; the same command continues")
+        raise Stopped(stopped_by, f"stopped, saved in {made.workdir}; the same command continues")
     if pool.failed:
         lines = "; ".join(f"{task.name}: {reason}" for task, reason in pool.failed.items())
         raise RunsFailedError(f"{len(pool.failed)} of {len(made.tasks)} runs failed: {lines}")
-    print(f"all {len(made.tasks)} runs are finished\nnext: jaxseg sweep report {workdir}")
+    print(f"all {len(made.tasks)} runs are finished\nnext: jaxseg sweep report {made.workdir}")
+
+
+def _statuses(made: Any) -> list[Any]:
+    from jaxseg.sweeps import status
+
+    metric, split = made.experiment.metric, made.experiment.split
+    return [status.of_task(task, metric, split) for task in made.tasks]
+
+
+def _announce(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _submit(made: Any, options: str) -> None:
+    from jaxseg import lock
+    from jaxseg.sweeps import slurm
+
+    parameters = slurm.parse(options)
+    with lock.locked(made.workdir):  # who submits at the same time does not know of these jobs
+        queue = slurm.queue()  # asked first: what ends from now on, the folders know
+        before = slurm.with_jobs(_statuses(made), made.workdir, queue)
+        made.store()
+        counts = collections.Counter(each.state for each in before)
+        done, begun = counts["finished"], counts["queued"] + counts["running"]
+        _announce(
+            f"{made.source}: {len(before)} runs: {len(before) - done - begun} to submit, "
+            f"{begun} queued or running, {done} finished already"
+        )
+        slurm.submit(before, made.workdir, parameters, print)
+    if done == len(before):
+        print(f"next: jaxseg sweep report {made.workdir}")
+    else:
+        print(f"watch: jaxseg sweep status {made.workdir}, or squeue --me")
 
 
 def _as_known(found: Any, pool: Any) -> Any:
@@ -137,13 +203,15 @@ def _intention(before: Sequence[Any], places: int, source: str) -> str:
 def show_status(argv: Sequence[str]) -> None:
     from rich.console import Console
 
-    from jaxseg.sweeps import plan, status
+    from jaxseg.sweeps import plan, slurm, status
     from jaxseg.sweeps.table import table
 
     workdir = Path(_one(argv, "status", "DIR"))
     record = plan.read(workdir)
     metric, split = record["metric"], record["split"]
+    queue = slurm.queue(required=False) if slurm.jobs(workdir) else None
     found = [status.of_task(task, metric, split) for task in plan.stored_tasks(workdir)]
+    found = slurm.with_jobs(found, workdir, queue)
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(table(found, metric))
     for each in found:

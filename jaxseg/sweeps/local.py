@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,13 +17,19 @@ from jaxseg import lock
 from jaxseg.errors import UserError
 from jaxseg.signals import STOPPING
 from jaxseg.sweeps.plan import Task
+from jaxseg.sweeps.process import (
+    ATTEMPTS,
+    WRONG_INPUT,
+    environment_without_slurm,
+    kill_group,
+    last_line,
+    start,
+)
 from jaxseg.sweeps.status import last_row
 
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 300  # for a checkpoint, before a process that was asked to stop is killed
-ATTEMPTS = 2  # of a run
 PROGRAM = (sys.executable, "-m", "jaxseg.cli")
-WRONG_INPUT = 2  # the exit code: another start would not help
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +45,9 @@ class Slot:
     cores: tuple[int, ...] = ()
 
     def environment(self) -> dict[str, str]:
-        """The environment of a run here, without what Slurm says of the sweep's own process.
-
-        JAX would read SLURM_* as that the run has several processes.
-        """
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("SLURM_")}
-        return kept | ({"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {})
+        """The environment of a run here."""
+        gpu = {"CUDA_VISIBLE_DEVICES": self.gpu} if self.gpu else {}
+        return environment_without_slurm() | gpu
 
 
 def slots(wanted: int = 0) -> list[Slot]:
@@ -161,18 +163,8 @@ class Pool:
 
     def _start(self, task: Task, slot: Slot) -> None:
         self._attempts[task] = self._attempts.get(task, 0) + 1
-        task.log.parent.mkdir(parents=True, exist_ok=True)
-        child = [sys.executable, "-m", "jaxseg.sweeps.child", str(os.getpid())]
-        command = [*child, *PROGRAM, *task.words]
-        with task.log.open("ab") as log, _confined_to(slot.cores):
-            popen = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=slot.environment(),
-                start_new_session=True,
-            )
+        command = (*PROGRAM, *task.words)
+        popen = start(command, task.log, slot.environment(), slot.cores)
         self._processes.append(_Process(task, slot, popen))
         self._announce(f"{task.name}: started, log {task.log}")
 
@@ -180,7 +172,7 @@ class Pool:
         """Takes the processes that have ended; returns the tasks to start again."""
         again = []
         for process in [p for p in self._processes if p.popen.poll() is not None]:
-            _kill_group(process.popen.pid)  # whatever it left behind
+            kill_group(process.popen.pid)  # whatever it left behind
             self._processes.remove(process)
             self._free.append(process.slot)
             task, code = process.task, process.popen.returncode
@@ -223,37 +215,5 @@ class Pool:
 
     def _kill(self) -> None:
         for process in self._processes:
-            _kill_group(process.popen.pid)
+            kill_group(process.popen.pid)
             process.popen.wait()
-
-
-def _kill_group(leader: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _confined_to(cores: Sequence[int]) -> Iterator[None]:
-    """What is started inside runs on these cores; all if there are none given."""
-    if not cores:
-        yield
-        return
-    own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, own)
-
-
-_ERROR = re.compile(r"jaxseg: |[\w.]*(Error|Exception|Interrupt): ")
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that names an error, else the last one that says something."""
-    with log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-        lines = file.read().decode(errors="replace").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if _ERROR.match(line)]
-    return next(reversed(errors or said), "").removeprefix("jaxseg: error: ")

@@ -23,11 +23,12 @@ class Status:
     Attributes:
       task: what it is.
       state: "waiting" (never begun), "running", "finished", "stopped" (continues when the sweep
-        does), "killed" (its process is gone; continues too) or "failed".
+        does), "killed" (its process is gone; continues too), "failed", or "queued" by Slurm.
       step: the last that is known.
       score: the newest score of the sweep's metric, None if there is none yet.
       seconds_left: of a running one, by its last speed; None: unknown.
       reason: why it failed.
+      job: Slurm's number of it, while it is queued or running there.
     """
 
     task: Task
@@ -36,13 +37,15 @@ class Status:
     score: float | None = None
     seconds_left: float | None = None
     reason: str = ""
+    job: str = ""
 
     def cells(self, metric: str) -> tuple[str, ...]:
         """What a table shows: row, seed, state, step, score, time left."""
         left = "" if self.seconds_left is None else clock(self.seconds_left)
         step = f"{self.step}/{self.task.total_steps}" if self.task.trains else "-"
         score = printed(self.score, metric)
-        return self.task.row, str(self.task.seed), self.state, step, score, left
+        state = f"{self.state} {self.job}".rstrip()
+        return self.task.row, str(self.task.seed), state, step, score, left
 
 
 HEADINGS = ("row", "seed", "status", "step", "score", "left")

@@ -1,5 +1,16 @@
-import pytest
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import pytest
+import submitit  # noqa: F401 - configures logging, at which absl closes a stream that a test captures
+
+from jaxseg import files
 from jaxseg.sweeps import plan
 
 TINY = """
@@ -40,3 +51,73 @@ def experiment_file(tmp_path):
 @pytest.fixture
 def made(experiment_file, tmp_path):
     return plan.make(f"{experiment_file}:small", tmp_path / "sweep")
+
+
+class Cluster:
+    """A Slurm of one machine (see slurm_stand_in.py)."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.places(2)
+
+    def places(self, number):
+        """How many jobs may run at a time."""
+        files.write_text(self.folder / "places", str(number))
+
+    def ask(self, command, *arguments):
+        program = str(self.folder / "bin" / command)
+        return subprocess.run([program, *arguments], check=True, capture_output=True, text=True)
+
+    def states(self):
+        lines = self.ask("sacct").stdout.splitlines()[1:]
+        return {job: state for job, state, _ in (line.split("|") for line in lines)}
+
+    def about(self, job):
+        return json.loads((self.folder / "state.json").read_text())[job]
+
+    def wait(self, condition, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (self.states(), self.errors())
+            time.sleep(0.1)
+
+    def wait_for_all(self, seconds=120):
+        """All jobs have ended, and none left a process behind."""
+        self.wait(lambda: not {"PENDING", "RUNNING"} & set(self.states().values()), seconds)
+        self.wait(lambda: not self.processes(), 10)
+
+    def errors(self):
+        return (self.folder / "errors").read_text()[-2000:]
+
+    def processes(self):
+        """Of its jobs, and of those who look after them."""
+        mark = f"STAND_IN={self.folder}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        return found
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    folder = tmp_path / "cluster"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "errors").touch()
+    source = Path(__file__).with_name("slurm_stand_in.py")
+    for name in (
+        "sbatch", "srun", "squeue", "sacct", "sinfo", "scontrol", "scancel", "preempt", "limit",
+    ):  # fmt: skip
+        path = folder / "bin" / name
+        path.write_text(f'#!/bin/sh\nexec {sys.executable} -S {source} {name} "$@"\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("STAND_IN", str(folder))
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    made = Cluster(folder)
+    yield made
+    while found := made.processes():
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)

@@ -240,13 +240,3 @@ def test_runs_end_with_a_sweep_that_is_killed(tmp_path):
     child = next(int(e["event"].split()[1]) for e in events(tmp_path) if "child" in e["event"])
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)  # of the stand-in, which does not end it
-
-
-def test_the_line_that_says_why(tmp_path):
-    log = tmp_path / "log"
-    log.write_text("step 1\nValueError: too wide\n  hint\n----\n\n")
-    assert local.last_line(log) == "ValueError: too wide"
-    log.write_text("step 1\nstep 2\n\n")
-    assert local.last_line(log) == "step 2"
-    log.write_text("")
-    assert local.last_line(log) == ""
