@@ -19,7 +19,7 @@ class RunsFailedError(UserError):
 
 
 def sweep(argv: Sequence[str]) -> None:
-    """Run an experiment's rows with several seeds, and look at them.
+    r"""Run an experiment's rows with several seeds, and look at them.
 
     jaxseg sweep show EXPERIMENT[:SCALE]
     jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR [--seeds N] [--only ROW,...]
@@ -160,9 +160,9 @@ def _announce(text: str) -> None:
 
 def _submit(made: Any, options: str) -> None:
     from jaxseg import lock
-    from jaxseg.sweeps import slurm
+    from jaxseg.sweeps import slurm, slurm_options
 
-    parameters = slurm.parse(options)
+    parameters = slurm_options.parse(options)
     with lock.locked(made.workdir):  # who submits at the same time does not know of these jobs
         queue = slurm.queue()  # asked first: what ends from now on, the folders know
         before = slurm.with_jobs(_statuses(made), made.workdir, queue)

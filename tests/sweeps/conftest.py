@@ -11,7 +11,8 @@ import pytest
 import submitit  # noqa: F401 - configures logging, at which absl closes a stream that a test captures
 
 from jaxseg import files
-from jaxseg.sweeps import plan
+from jaxseg.cli import main
+from jaxseg.sweeps import plan, slurm, status
 
 TINY = """
 '''Does width matter?'''
@@ -121,3 +122,115 @@ def cluster(tmp_path, monkeypatch):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         time.sleep(0.05)
+
+
+# In place of the command `jaxseg`: counts its steps to 40 unless a signal asks it to save; of a row
+# that the file "fail" names it fails.
+SLURM_PROGRAM = """
+import json, os, signal, sys, time
+from pathlib import Path
+words = sys.argv[1:]
+folder = Path(words[words.index("--workdir") + 1])
+sweep, name = folder.parent.parent, f"{folder.parent.name}/{folder.name}"
+rank = os.environ.get("SLURM_PROCID", "-")
+def note(event, step):
+    row = {"event": event, "name": name, "command": words[0], "step": step, "rank": rank,
+           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "time": time.monotonic(),
+           "slurm": sum(k.startswith("SLURM_") for k in os.environ), "session": os.getsid(0),
+           "pid": os.getpid(), "distributed": "--distributed" in words}
+    with (sweep / "events.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\\n")
+def store(state):
+    path = folder / f"run.{os.getpid()}"
+    path.write_text(json.dumps({"status": state, "step": step}))
+    path.replace(folder / "run.json")
+def save(number, frame):
+    note(signal.Signals(number).name, step)
+    store("stopped")
+    sys.exit(128 + number)
+folder.mkdir(parents=True, exist_ok=True)
+step = 0
+for number in (signal.SIGTERM, signal.SIGUSR2):
+    signal.signal(number, save)
+if (folder / "run.json").exists():
+    step = json.loads((folder / "run.json").read_text())["step"]
+note("begun", step)
+if (sweep / "fail").exists() and folder.parent.name in (sweep / "fail").read_text():
+    print("jaxseg: error: no luck")
+    sys.exit(1)
+(folder / "eval" / "val").mkdir(parents=True, exist_ok=True)
+if words[0] == "evaluate":
+    (folder / "eval" / "val" / "40-eval.size_multiple=64.json").write_text('{"miou": 0.25}')
+    note("ended", step)
+    sys.exit()
+while step < 40:
+    while (sweep / "wait").exists() and step == 20:
+        time.sleep(0.05)
+    step += 1
+(folder / "eval" / "val" / "40.json").write_text('{"miou": 0.5}')
+store("finished")
+note("ended", step)
+"""
+SLURM_TINY = """
+from jaxseg.sweeps import Experiment, Row, Scale
+
+EXPERIMENT = Experiment(
+    rows={
+        "narrow": Row({"model.width": 4}),
+        "wide": Row({"model.width": 8}),
+        "coarse": Row({"eval.size_multiple": 64}, evaluates="narrow"),
+    },
+    baseline="narrow",
+    scales={
+        "small": Scale(
+            "configs/quickstart.py:unet,width=4,depth=1",
+            {
+                "total_steps": 40, "log_every": 1, "eval.every": 20, "checkpoint.every": 5,
+                "dataset.train_examples": 32, "dataset.val_examples": 10, "batch_size": 8,
+            },
+            seeds=1,
+        ),
+    },
+)
+"""
+
+
+class Sweep:
+    """The command on an experiment, and what its runs noted."""
+
+    def __init__(self, folder):
+        self.workdir = folder / "sweep"
+        self.workdir.mkdir()
+        self.source = folder / "tiny.py"
+        self.source.write_text(SLURM_TINY)
+
+    def run(self, options="", *words):
+        command = ["sweep", "run", str(self.source), "--workdir", str(self.workdir), *words]
+        return main([*command, f"--slurm={options}"])
+
+    def events(self, event=None, name=None):
+        path = self.workdir / "events.jsonl"
+        rows = [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+        return [
+            row for row in rows if event in (None, row["event"]) and name in (None, row["name"])
+        ]
+
+    def statuses(self):
+        tasks = plan.stored_tasks(self.workdir)
+        found = [status.of_task(task, "miou", "val") for task in tasks]
+        found = slurm.with_jobs(found, self.workdir, slurm.queue())
+        return {slurm.task_key(each.task): each for each in found}
+
+    def states(self):
+        return {key: each.state for key, each in self.statuses().items()}
+
+    def jobs(self):
+        return slurm.jobs(self.workdir)
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    program = tmp_path / "program.py"
+    program.write_text(SLURM_PROGRAM)
+    monkeypatch.setattr(slurm, "PROGRAM", (sys.executable, "-S", str(program)))
+    return Sweep(tmp_path)

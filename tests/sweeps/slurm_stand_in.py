@@ -113,11 +113,17 @@ def _may_begin(job, jobs):
     if needed and jobs[needed]["state"] in ENDED[1:]:
         about["state"] = "CANCELLED"  # --kill-on-invalid-dep=yes
     running = [other for other, its in jobs.items() if its["state"] == "RUNNING"]
+    ready = (other for other in jobs if _is_ready(other, jobs, running))
+    return len(running) < int((FOLDER / "places").read_text()) and next(ready, "") == job
+
+
+def _is_ready(job, jobs, running):
+    about = jobs[job]
+    needed = about["options"].get("dependency", "").removeprefix("afterok:")
     of_array = [other for other in running if other.split("_")[0] == job.split("_")[0]]
     return (
         about["state"] == "PENDING"
         and (not needed or jobs[needed]["state"] == "COMPLETED")
-        and len(running) < int((FOLDER / "places").read_text())
         and len(of_array) < about["parallel"]
     )
 

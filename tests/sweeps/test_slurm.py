@@ -4,6 +4,7 @@ The fast tests' runs are stand-ins too; the slow test trains.
 """
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -11,121 +12,8 @@ import pytest
 
 from experiments.faults import differences
 from jaxseg.cli import main
-from jaxseg.errors import UserError
 from jaxseg.lock import locked
-from jaxseg.sweeps import plan, slurm, status
-
-# In place of the command `jaxseg`: counts its steps to 40 unless a signal asks it to save; of a row
-# that the file "fail" names it fails.
-PROGRAM = """
-import json, os, signal, sys, time
-from pathlib import Path
-words = sys.argv[1:]
-folder = Path(words[words.index("--workdir") + 1])
-sweep, name = folder.parent.parent, f"{folder.parent.name}/{folder.name}"
-rank = os.environ.get("SLURM_PROCID", "-")
-def note(event, step):
-    row = {"event": event, "name": name, "command": words[0], "step": step, "rank": rank,
-           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "time": time.monotonic(),
-           "slurm": sum(k.startswith("SLURM_") for k in os.environ), "session": os.getsid(0),
-           "pid": os.getpid(), "distributed": "--distributed" in words}
-    with (sweep / "events.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\\n")
-def store(state):
-    path = folder / f"run.{os.getpid()}"
-    path.write_text(json.dumps({"status": state, "step": step}))
-    path.replace(folder / "run.json")
-def save(number, frame):
-    note(signal.Signals(number).name, step)
-    store("stopped")
-    sys.exit(128 + number)
-folder.mkdir(parents=True, exist_ok=True)
-step = 0
-for number in (signal.SIGTERM, signal.SIGUSR2):
-    signal.signal(number, save)
-if (folder / "run.json").exists():
-    step = json.loads((folder / "run.json").read_text())["step"]
-note("begun", step)
-if (sweep / "fail").exists() and folder.parent.name in (sweep / "fail").read_text():
-    print("jaxseg: error: no luck")
-    sys.exit(1)
-(folder / "eval" / "val").mkdir(parents=True, exist_ok=True)
-if words[0] == "evaluate":
-    (folder / "eval" / "val" / "40-eval.size_multiple=64.json").write_text('{"miou": 0.25}')
-    note("ended", step)
-    sys.exit()
-while step < 40:
-    while (sweep / "wait").exists() and step == 20:
-        time.sleep(0.05)
-    step += 1
-(folder / "eval" / "val" / "40.json").write_text('{"miou": 0.5}')
-store("finished")
-note("ended", step)
-"""
-TINY = """
-from jaxseg.sweeps import Experiment, Row, Scale
-
-EXPERIMENT = Experiment(
-    rows={
-        "narrow": Row({"model.width": 4}),
-        "wide": Row({"model.width": 8}),
-        "coarse": Row({"eval.size_multiple": 64}, evaluates="narrow"),
-    },
-    baseline="narrow",
-    scales={
-        "small": Scale(
-            "configs/quickstart.py:unet,width=4,depth=1",
-            {
-                "total_steps": 40, "log_every": 1, "eval.every": 20, "checkpoint.every": 5,
-                "dataset.train_examples": 32, "dataset.val_examples": 10, "batch_size": 8,
-            },
-            seeds=1,
-        ),
-    },
-)
-"""
-
-
-class Sweep:
-    """The command on an experiment, and what its runs noted."""
-
-    def __init__(self, folder):
-        self.workdir = folder / "sweep"
-        self.workdir.mkdir()
-        self.source = folder / "tiny.py"
-        self.source.write_text(TINY)
-
-    def run(self, options="", *words):
-        command = ["sweep", "run", str(self.source), "--workdir", str(self.workdir), *words]
-        return main([*command, f"--slurm={options}"])
-
-    def events(self, event=None, name=None):
-        path = self.workdir / "events.jsonl"
-        rows = [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
-        return [
-            row for row in rows if event in (None, row["event"]) and name in (None, row["name"])
-        ]
-
-    def statuses(self):
-        tasks = plan.stored_tasks(self.workdir)
-        found = [status.of_task(task, "miou", "val") for task in tasks]
-        found = slurm.with_jobs(found, self.workdir, slurm.queue())
-        return {slurm.key(each.task): each for each in found}
-
-    def states(self):
-        return {key: each.state for key, each in self.statuses().items()}
-
-    def jobs(self):
-        return slurm.jobs(self.workdir)
-
-
-@pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    monkeypatch.setattr(slurm, "PROGRAM", (sys.executable, "-S", str(program)))
-    return Sweep(tmp_path)
-
+from jaxseg.sweeps import slurm, status
 
 NAMES = ("narrow/seed0", "wide/seed0", "coarse/seed0")
 
@@ -273,50 +161,6 @@ def test_status_is_read_from_the_folders_where_there_is_no_slurm(
     assert "there is no squeue here, so this is no machine of a Slurm cluster" in err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("partition", "--slurm takes KEY=VALUE,..., such as partition=gpu; got 'partition'"),
-        ("nodes=two", "nodes is 'two', expected a number above 0"),
-        ("mem_gb=0", "mem_gb is '0', expected a number above 0"),
-        ("time=4:00:00", "time is not to be given, use timeout_min, in minutes"),
-        ("dependency=afterok:5", "dependency is not to be given, jaxseg sets it"),
-        ("partion=gpu", "sbatch refuses the jobs: unrecognized option '--partion=gpu'"),
-        ("partition=none", "sbatch refuses the jobs: invalid partition specified: none"),
-    ],
-)
-def test_wrong_options_get_one_line(sweep, cluster, capsys, options, message):
-    assert sweep.run(options) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert message in lines[-1]
-    assert len([line for line in lines if "to submit" not in line]) == 1
-    assert not sweep.jobs()
-
-
-def test_slots_are_not_for_slurm(sweep, capsys):
-    assert sweep.run("", "--slots=2") == 2
-    assert "got --slots and --slurm" in capsys.readouterr().err
-
-
-def test_options_become_submitits_parameters_and_sbatchs_own(cluster, monkeypatch):
-    monkeypatch.setenv("STAND_IN_GPUS", "8")
-    found = slurm.parse("cpus-per-task=8,mem_gb=1.5,setup=module load cuda,exclude=node[1,2]")
-    assert (found["nodes"], found["tasks_per_node"], found["timeout_min"]) == (1, 1, 240)
-    assert (found["cpus_per_task"], found["mem_gb"], found["setup"]) == (
-        8, 1.5, ["module load cuda"],
-    )  # fmt: skip
-    assert found["srun_args"] == ["--cpus-per-task=8"]
-    assert found["additional_parameters"] == {
-        "exclude": "node[1,2]", "gpus_per_node": 1, "requeue": True, "kill_on_invalid_dep": "yes",
-    }  # fmt: skip
-    assert "gpus_per_node" not in slurm.parse("gres=gpu:a100:1")["additional_parameters"]
-    assert slurm.parse("tasks_per_node=4")["additional_parameters"]["gpus_per_node"] == 4
-    monkeypatch.delenv("STAND_IN_GPUS")
-    assert "gpus_per_node" not in slurm.parse("")["additional_parameters"]
-    with pytest.raises(UserError, match="--slurm takes KEY=VALUE"):
-        slurm.parse("=3")
-
-
 def test_a_sweep_in_the_slots_of_one_job_stops_when_slurm_says_so(sweep, cluster, monkeypatch):
     """What `jaxseg sweep --help` says of clusters that allocate whole machines."""
     (sweep.workdir / "wait").touch()
@@ -325,7 +169,7 @@ def test_a_sweep_in_the_slots_of_one_job_stops_when_slurm_says_so(sweep, cluster
         f"local.PROGRAM = {slurm.PROGRAM!r}; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "sweep", "run", str(sweep.source)]
-    wrapped = "exec " + " ".join(f"'{w}'" for w in [*command, "--workdir", str(sweep.workdir)])
+    wrapped = shlex.join(["exec", *command, "--workdir", str(sweep.workdir)])
     job = cluster.ask("sbatch", "--gpus-per-node=2", "--signal=B:USR2@60", f"--wrap={wrapped}")
     assert job.stdout == "Submitted batch job 101\n"
     cluster.wait(lambda: len(sweep.events("begun")) == 2)
@@ -338,12 +182,12 @@ def test_a_sweep_in_the_slots_of_one_job_stops_when_slurm_says_so(sweep, cluster
 
 @pytest.mark.slow
 def test_trainings_that_are_queued_again_at_their_limits_end_as_if_left_alone(
-    tmp_path, cluster, monkeypatch
+    sweep, tmp_path, cluster, monkeypatch
 ):
     """The same scores, logs and last states as those of a local sweep, bit for bit."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    source = tmp_path / "tiny.py"
-    source.write_text(TINY.replace('"total_steps": 40', '"total_steps": 200'))
+    source = sweep.source
+    source.write_text(source.read_text().replace('"total_steps": 40', '"total_steps": 200'))
     alone, queued = tmp_path / "alone", tmp_path / "queued"
     command = [sys.executable, "-m", "jaxseg.cli", "sweep", "run", str(source), "--workdir"]
     subprocess.run([*command, str(alone)], check=True, timeout=600)
