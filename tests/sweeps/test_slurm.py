@@ -13,7 +13,7 @@ import pytest
 from experiments.faults import differences
 from jaxseg.cli import main
 from jaxseg.lock import locked
-from jaxseg.sweeps import slurm, status
+from jaxseg.sweeps import plan, slurm, status
 
 NAMES = ("narrow/seed0", "wide/seed0", "coarse/seed0")
 
@@ -180,37 +180,60 @@ def test_a_sweep_in_the_slots_of_one_job_stops_when_slurm_says_so(sweep, cluster
     assert sweep.states() == dict(zip(NAMES, ("stopped", "stopped", "waiting"), strict=True))
 
 
-@pytest.mark.slow
-def test_trainings_that_are_queued_again_at_their_limits_end_as_if_left_alone(
-    sweep, tmp_path, cluster, monkeypatch
-):
-    """The same scores, logs and last states as those of a local sweep, bit for bit."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    source = sweep.source
-    source.write_text(source.read_text().replace('"total_steps": 40', '"total_steps": 200'))
-    alone, queued = tmp_path / "alone", tmp_path / "queued"
-    command = [sys.executable, "-m", "jaxseg.cli", "sweep", "run", str(source), "--workdir"]
-    subprocess.run([*command, str(alone)], check=True, timeout=600)
-    options = "--slurm=timeout_min=60,signal_delay_s=60"
-    subprocess.run([*command, str(queued), options], check=True, timeout=60)
-    jobs = slurm.jobs(queued)
-    trained = {key: job for key, job in jobs.items() if not key.startswith("coarse")}
+def strike(cluster, workdir, jobs):
+    """Let the time limit of each training come once, while it is in the middle of its 200 steps."""
     struck = set()
 
     def all_struck():
-        for key, job in trained.items():
-            step = status.last_row(queued / key / "metrics.jsonl").get("step", 0)
+        for key, job in jobs.items():
+            step = status.last_row(workdir / key / "metrics.jsonl").get("step", 0)
             if key not in struck and 10 <= step <= 150:
                 struck.add(key)
                 cluster.ask("limit", job)
-        return len(struck) == len(trained)
+        return len(struck) == len(jobs)
 
     cluster.wait(all_struck, 300)
     cluster.wait_for_all(600)  # and nothing is left
     assert set(cluster.states().values()) == {"COMPLETED"}
-    assert {cluster.about(job)["restarts"] for job in trained.values()} == {1}
-    for key in trained:
-        starts = json.loads((queued / key / "run.json").read_text())["starts"]
+    assert {cluster.about(job)["restarts"] for job in jobs.values()} == {1}
+    for key in jobs:
+        starts = json.loads((workdir / key / "run.json").read_text())["starts"]
         assert [start["status"] for start in starts] == ["stopped", "finished"]
         assert 10 <= starts[1]["from_step"] < 200
+
+
+@pytest.fixture
+def trainings(sweep, monkeypatch):
+    """The command that makes a sweep of real trainings, but for its folder."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    source = sweep.source
+    source.write_text(source.read_text().replace('"total_steps": 40', '"total_steps": 200'))
+    return [sys.executable, "-m", "jaxseg.cli", "sweep", "run", str(source), "--workdir"]
+
+
+@pytest.mark.slow
+def test_trainings_that_are_queued_again_at_their_limits_end_as_if_left_alone(
+    trainings, tmp_path, cluster
+):
+    """The same scores, logs and last states as those of a local sweep, bit for bit."""
+    alone, queued = tmp_path / "alone", tmp_path / "queued"
+    subprocess.run([*trainings, str(alone)], check=True, timeout=600)
+    options = "--slurm=timeout_min=60,signal_delay_s=60"
+    subprocess.run([*trainings, str(queued), options], check=True, timeout=60)
+    jobs = {k: job for k, job in slurm.jobs(queued).items() if not k.startswith("coarse")}
+    strike(cluster, queued, jobs)
+    for key in jobs:
         assert differences(queued / key, alone / key) == []
+    for mine, theirs in zip(plan.stored_tasks(queued), plan.stored_tasks(alone), strict=True):
+        paths = [status.score_path(task, "val") for task in (mine, theirs)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_a_training_of_two_processes_is_queued_again_at_its_limit(trainings, tmp_path, cluster):
+    options = "--slurm=timeout_min=60,signal_delay_s=60,tasks_per_node=2"
+    command = [*trainings, str(tmp_path / "queued"), options, "--only=narrow"]
+    subprocess.run(command, check=True, timeout=60)
+    strike(cluster, tmp_path / "queued", {"narrow/seed0": "101"})
+    record = json.loads((tmp_path / "queued" / "narrow/seed0/run.json").read_text())
+    assert [start["hosts"]["processes"] for start in record["starts"]] == [2, 2]
