@@ -24,12 +24,17 @@ def sweep(argv: Sequence[str]) -> None:
     jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR [--seeds N] [--only ROW,...] [--slots N]
                      [--config.KEY=VALUE ...]
     jaxseg sweep status DIR
+    jaxseg sweep report DIR [--baseline ROW] [--out PATH]
+    jaxseg sweep diff RUN RUN
 
       show           the rows, their configs and published numbers, all checked; nothing is run
       run            every row with every seed, each a folder DIR/ROW/seedN that `jaxseg train`
                      could have made; the same command continues what is unfinished, skips what is
                      finished and adds what is new
       status         where each run stands, from the folders alone
+      report         the rows compared, with intervals over seeds, published numbers and costs;
+                     prints Markdown, writes DIR/report.md, .csv and .json
+      diff           two runs' folders: what differs in config, versions and scores
 
       EXPERIMENT               a file of experiments/
       SCALE                    one of its scales, such as small or full; the first by default
@@ -40,6 +45,9 @@ def sweep(argv: Sequence[str]) -> None:
                                the CPU's cores; by default every GPU, or one run on all cores
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
       --config.KEY=VALUE       for all rows; a row's own value comes first
+
+      --baseline ROW           compare with this row instead of the experiment's baseline
+      --out PATH               write PATH.md, PATH.csv and PATH.json instead
 
     Ctrl-C has all runs save and stop; a second one ends them at once.
 
@@ -74,6 +82,7 @@ def show(argv: Sequence[str]) -> None:
 
 
 def run(argv: Sequence[str]) -> None:
+    from jaxseg import hosts
     from jaxseg.sweeps import local, plan, status
     from jaxseg.sweeps.table import LiveTable
 
@@ -97,7 +106,7 @@ def run(argv: Sequence[str]) -> None:
     before = [status.of_task(task, metric, split) for task in made.tasks]
     todo = [each.task for each in before if each.state != "finished"]
     made.store()
-    flags.announce(_intention(before, len(places), made.source))
+    hosts.announce(_intention(before, len(places), made.source))
 
     def statuses() -> list[status.Status]:
         found = [status.of_task(task, metric, split) for task in made.tasks]
@@ -151,6 +160,37 @@ def show_status(argv: Sequence[str]) -> None:
             print(f"{each.task.name}: {each.reason}")
 
 
+def report(argv: Sequence[str]) -> None:
+    from jaxseg import files
+    from jaxseg.sweeps import report as texts
+    from jaxseg.sweeps import results
+
+    values = flags.define()
+    flags.string(values, "baseline", "out")
+    workdir = Path(_one(flags.parse(values, "sweep report", argv), "report", "DIR"))
+    flags.quiet()
+    found = results.collect(workdir, values["baseline"].value or "")
+    out = values["out"].value or str(workdir / "report")
+    written = {
+        f"{out}.md": texts.markdown(found),
+        f"{out}.csv": texts.csv_text(found),
+        f"{out}.json": texts.to_json(found),
+    }
+    for path, text in written.items():
+        files.write_text(Path(path), text)
+    print(written[f"{out}.md"])
+    print("written: " + ", ".join(written))
+
+
+def show_difference(argv: Sequence[str]) -> None:
+    from jaxseg.sweeps import differences
+
+    if len(argv) != 2:
+        raise UserError(f"jaxseg sweep diff: expected RUN RUN, got {' '.join(argv) or 'nothing'}")
+    flags.quiet()
+    print("\n".join(differences.between(*map(Path, argv))))
+
+
 def _one(argv: Sequence[str], part: str, what: str) -> str:
     words = [argument for argument in argv if not argument.startswith("-")]
     if len(argv) != 1 or len(words) != 1:
@@ -165,4 +205,10 @@ def _split(text: str) -> list[str]:
     return split_at_commas(text)
 
 
-PARTS = {"show": show, "run": run, "status": show_status}
+PARTS = {
+    "show": show,
+    "run": run,
+    "status": show_status,
+    "report": report,
+    "diff": show_difference,
+}

@@ -88,7 +88,7 @@ def compare(
 
     def difference(i: int) -> blocks.Difference:
         if noise and together[i] and together[base]:
-            return noise.difference(place[i], place[base])
+            return noise.difference(int(place[i]), int(place[base]))
         return blocks.paired(y[i], y[base])
 
     found = {i: difference(i) for i in range(len(y)) if i != base}

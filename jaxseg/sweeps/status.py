@@ -1,5 +1,6 @@
 """Where each run of a sweep stands, from the folders alone."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -108,6 +109,13 @@ def evaluations(workdir: Path, split: str) -> Iterator[tuple[int, dict[str, Any]
     numbered = sorted((int(p.stem), p) for p in folder.glob("*.json") if p.stem.isdecimal())
     for step, path in numbered:
         yield step, json.loads(path.read_text())
+
+
+def log_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log of JSON lines; one that is being written is left out."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
 
 
 def last_row(path: Path) -> dict[str, Any]:
