@@ -14,7 +14,8 @@ MARK = "¹"
 
 def markdown(sweep: Sweep) -> str:
     """The question, the rows compared, what they cost, and what is not finished."""
-    parts = [f"# {_title(sweep)}", _about(sweep), _comparison(sweep), *_notes(sweep), _costs(sweep)]
+    about = [_trials(sweep)] if sweep.table is None else _compared_rows(sweep, sweep.table)
+    parts = [f"# {_title(sweep)}", *about, _costs(sweep)]
     if sweep.unfinished:
         lines = (
             f"- {found.task.name}: {found.state}, step {found.step}"
@@ -29,12 +30,28 @@ def _title(sweep: Sweep) -> str:
     return sweep.record["question"].partition("\n")[0]
 
 
-def _about(sweep: Sweep) -> str:
+def _trials(sweep: Sweep) -> str:
+    """The trials of a search, the best first."""
+    searched = sweep.record["searched"]
+    scored = [(row.scores(sweep.metric)[0], row) for row in sweep.rows]
+    scored.sort(key=lambda pair: float("-inf") if pair[0] is None else pair[0], reverse=True)
+    lines = [
+        (row.name, _number(score), *(row.planned["overrides"].get(key, "") for key in searched))
+        for score, row in scored
+    ]
+    return _table(("trial", _unit(sweep), *searched), lines)
+
+
+def _compared_rows(sweep: Sweep, table: statistics.Table) -> list[str]:
+    return [_about(sweep, table), _comparison(sweep, table), *_notes(sweep, table)]
+
+
+def _about(sweep: Sweep, table: statistics.Table) -> str:
     seeds = len(sweep.record["seeds"])
     return (
         f"`{sweep.record['experiment']}`, {seeds} seeds: {_unit(sweep)} on {sweep.record['split']} "
-        f"at the end of training; differences from {sweep.table.baseline!r} with their "
-        f"{_confidence(sweep)} intervals, seeds as blocks, p after Holm's correction."
+        f"at the end of training; differences from {table.baseline!r} with their "
+        f"{_confidence(table)} intervals, seeds as blocks, p after Holm's correction."
     )
 
 
@@ -42,14 +59,14 @@ def _unit(sweep: Sweep) -> str:
     return "mIoU in %" if sweep.metric == "miou" else sweep.metric
 
 
-def _confidence(sweep: Sweep) -> str:
-    return f"{100 * sweep.table.confidence:.0f} %"
+def _confidence(table: statistics.Table) -> str:
+    return f"{100 * table.confidence:.0f} %"
 
 
-def _comparison(sweep: Sweep) -> str:
+def _comparison(sweep: Sweep, table: statistics.Table) -> str:
     heading = ("row", "mean", "sd", "each seed", "difference", "interval", "p", "", "published")
     lines = []
-    for row, compared in zip(sweep.rows, sweep.table.rows, strict=True):
+    for row, compared in zip(sweep.rows, table.rows, strict=True):
         contrast = compared.contrast
         lines.append(
             (
@@ -67,9 +84,9 @@ def _comparison(sweep: Sweep) -> str:
     return _table(heading, lines, left=(0, 7))
 
 
-def _notes(sweep: Sweep) -> list[str]:
+def _notes(sweep: Sweep, table: statistics.Table) -> list[str]:
     """In words: what each difference means, and how the published numbers differ in protocol."""
-    rows = list(zip(sweep.rows, sweep.table.rows, strict=True))
+    rows = list(zip(sweep.rows, table.rows, strict=True))
     words = [f"- {row.name}: {each.contrast.words}" for row, each in rows if each.contrast]
     notes = [f"- {row.name}: {row.planned['note']}" for row, _ in rows if row.planned["note"]]
     found = ["\n".join(words)]
@@ -93,7 +110,7 @@ def _costs(sweep: Sweep) -> str:
             (
                 row.name,
                 str(trained[0].status.task.total_steps) if trained else "",
-                _number(_mean([each.seconds for each in trained], 60), "{:.1f}"),
+                _number(_mean([each.seconds for each in trained], 60.0), "{:.1f}"),
                 _number(_mean([each.images_per_second for each in trained]), "{:.1f}"),
                 _number(max((e.peak_memory or 0 for e in trained), default=0) / 1e9 or None),
                 _number(cost and cost.parameters / 1e6),
@@ -149,15 +166,20 @@ def _results(sweep: Sweep) -> list[Result]:
 
 def json_record(sweep: Sweep) -> dict[str, Any]:
     """Everything the tables are made of."""
-    compared = {row.name: _compared(row) for row in sweep.table.rows}
+    keys = ("experiment", "question", "metric", "split", "seeds", "searched")
+    rows = {row.name: _row(row) for row in sweep.rows}
+    record = {key: sweep.record[key] for key in keys}
+    if sweep.table is None:
+        return {**record, "rows": rows}
+    table = sweep.table
     return {
-        **{k: sweep.record[k] for k in ("experiment", "question", "metric", "split", "seeds")},
-        "baseline": sweep.table.baseline,
-        "confidence": sweep.table.confidence,
-        "margin": sweep.table.margin,
-        "pooled_deviation": sweep.table.deviation,
-        "degrees_of_freedom": sweep.table.df,
-        "rows": {row.name: {**compared[row.name], **_row(row)} for row in sweep.rows},
+        **record,
+        "baseline": table.baseline,
+        "confidence": table.confidence,
+        "margin": table.margin,
+        "pooled_deviation": table.deviation,
+        "degrees_of_freedom": table.df,
+        "rows": {row.name: {**_compared(row), **rows[row.name]} for row in table.rows},
     }
 
 

@@ -60,7 +60,7 @@ class Sweep:
     workdir: Path
     record: Mapping[str, Any]  # sweep.json
     rows: tuple[RowResults, ...]
-    table: statistics.Table
+    table: statistics.Table | None  # None of a search, whose rows are trials
 
     @property
     def metric(self) -> str:
@@ -88,11 +88,13 @@ def collect(workdir: Path, baseline: str = "") -> Sweep:
     tasks: dict[str, list[plan.Task]] = {}
     for task in plan.stored_tasks(workdir):
         tasks.setdefault(task.row, []).append(task)
-    if baseline not in tasks:
+    if baseline not in tasks and not record["searched"]:
         raise UserError(f"baseline {baseline!r} is no row of the sweep; {suggest(baseline, tasks)}")
     ordered = [name for name in record["rows"] if name in tasks]
     rows = tuple(_row(name, tasks[name], record) for name in ordered)
     metric = record["metric"]
+    if record["searched"]:
+        return Sweep(workdir, record, rows, None)
     table = statistics.compare(
         {row.name: row.scores(metric) for row in rows},
         baseline,
@@ -125,7 +127,7 @@ def _result(task: plan.Task, metric: str, split: str) -> Result:
         found,
         scores,
         tuple(curve),
-        seconds=sum(map(_seconds, starts)),
+        seconds=sum(map(_seconds, starts), 0.0),
         images_per_second=_speed(task.workdir),
         peak_memory=max(map(_peak, starts), default=0) or None,
     )
