@@ -8,7 +8,7 @@ import pytest
 
 from jaxseg import cli
 
-QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
+QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 
 @pytest.mark.parametrize(
