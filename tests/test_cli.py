@@ -39,7 +39,7 @@ def workdir(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["train"], ["evaluate"], ["predict"], ["data"], ["weights"], ["bench"]]
+    "argv", [[], ["train"], ["evaluate"], ["predict"], ["report"], ["data"], ["weights"], ["bench"]]
 )
 def test_help_is_instant_and_shows_an_example(argv):
     command = [sys.executable, "-m", "jaxseg.cli", *argv, "--help"]
