@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
+Number = int | float
+
 WIDTH, HEIGHT = 440, 270  # in CSS pixels at the size of a phone's screen
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44  # margins around the plot
 COLOURS = 8  # that page.css has for series
@@ -20,10 +22,10 @@ class Series:
     """A named line; `low` and `high` are the borders of a band around it."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
+    x: Sequence[Number]
+    y: Sequence[Number]
+    low: Sequence[Number] = ()
+    high: Sequence[Number] = ()
 
 
 def line_chart(
@@ -33,7 +35,7 @@ def line_chart(
     title: str,
     x_label: str,
     y_label: str,
-    value: Callable[[float], str] = "{:.4g}".format,
+    value: Callable[[Number], str] = "{:.4g}".format,
 ) -> str:
     """Lines over a common axis, each with its band if it has one.
 
@@ -48,13 +50,12 @@ def line_chart(
     xs = [x for line in series for x in line.x]
     ys = [y for line in series for part in (line.y, line.low, line.high) for y in part]
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
-    across = _scale(x_ticks, LEFT, WIDTH - RIGHT)
-    up = _scale(y_ticks, HEIGHT - BOTTOM, TOP)
-    parts = [_axes(x_ticks, y_ticks, across, up, x_label, y_label)]
-    parts += [_band(line, i, across, up) for i, line in enumerate(series) if len(line.low)]
-    parts += [_line(line, i, across, up) for i, line in enumerate(series)]
+    plot = _Plot(_scale(x_ticks, LEFT, WIDTH - RIGHT), _scale(y_ticks, HEIGHT - BOTTOM, TOP))
+    parts = [plot.x_axis(x_ticks, x_label), plot.y_axis(y_ticks, y_label)]
+    parts += [plot.band(line, i) for i, line in enumerate(series) if len(line.low)]
+    parts += [plot.line(line, i) for i, line in enumerate(series)]
     for i, line in enumerate(series):
-        parts.append(_marks(line, i, across, up, lambda x, y: f"{x_label} {x:,g}: {value(y)}"))
+        parts.append(plot.marks(line, i, lambda x, y: f"{x_label} {x:,g}: {value(y)}"))
     names = ", ".join(line.name for line in series)
     return figure(
         "".join(parts),
@@ -94,8 +95,8 @@ def figure(
         f'role="group" style="--width:{width}px" '
         f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(title)}'
         f'</title><desc id="{name}-desc">{escape(description)}</desc>{drawing}</svg></div>'
-        f'{below}<output aria-live="polite">Point at the chart, or focus it and use the arrow '
-        "keys, to read values.</output></figure>"
+        f'{below}<output aria-live="polite">Point, or focus and use the arrow keys, to read '
+        "values.</output></figure>"
     )
 
 
@@ -107,7 +108,7 @@ def mark(shape: str, label: str, first: bool = False) -> str:
     )
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
+def ticks(low: Number, high: Number, count: int = 5) -> list[float]:
     """About `count` round numbers that enclose `low` and `high`."""
     if low == high:
         low, high = low - abs(low) / 2 - 0.5 * (not low), high + abs(high) / 2 + 0.5 * (not high)
@@ -118,7 +119,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def thin(x: Sequence[float], y: Sequence[float], name: str, most: int = 300) -> Series:
+def thin(x: Sequence[Number], y: Sequence[Number], name: str, most: int = 300) -> Series:
     """A series of at most `most` points; where there are more, means of equal parts of them.
 
     The band then goes from the lowest to the highest value of each part.
@@ -136,77 +137,70 @@ def thin(x: Sequence[float], y: Sequence[float], name: str, most: int = 300) -> 
     )
 
 
-def _scale(marks: Sequence[float], start: float, end: float) -> Callable[[float], float]:
+def _scale(marks: Sequence[Number], start: int, end: int) -> Callable[[Number], float]:
     low, high = marks[0], marks[-1]
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
 
 
-def _axes(
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-    across: Callable[[float], float],
-    up: Callable[[float], float],
-    x_label: str,
-    y_label: str,
-) -> str:
-    bottom = HEIGHT - BOTTOM
-    parts = []
-    for tick in y_ticks:
-        y = up(tick)
-        parts.append(f'<line class="grid" x1="{LEFT}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>')
-        parts.append(f'<text class="end" x="{LEFT - 6}" y="{y + 4}">{tick:,.6g}</text>')
-    for tick in x_ticks:
-        x = across(tick)
-        parts.append(f'<line class="axis" x1="{x}" y1="{bottom}" x2="{x}" y2="{bottom + 4}"/>')
-        parts.append(f'<text class="middle" x="{x}" y="{bottom + 17}">{tick:,.6g}</text>')
-    parts.append(
-        f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}"/>'
-    )
-    middle = (LEFT + WIDTH - RIGHT) / 2, (TOP + bottom) / 2
-    parts.append(f'<text class="label middle" x="{middle[0]}" y="{HEIGHT - 8}">{escape(x_label)}')
-    parts.append(
-        f'</text><text class="label middle" transform="translate(13 {middle[1]}) rotate(-90)">'
-        f"{escape(y_label)}</text>"
-    )
-    return "".join(parts)
+@dataclasses.dataclass(frozen=True)
+class _Plot:
+    """Draws in the coordinates of the data: `across` and `up` turn them into the drawing's."""
+
+    across: Callable[[Number], float]
+    up: Callable[[Number], float]
+
+    def x_axis(self, marks: Sequence[Number], label: str) -> str:
+        bottom, end, parts = HEIGHT - BOTTOM, WIDTH - RIGHT, []
+        texts, unit = _tick_texts(marks)
+        for tick, text in zip(marks, texts, strict=True):
+            x = self.across(tick)
+            parts.append(f'<line class="axis" x1="{x}" y1="{bottom}" x2="{x}" y2="{bottom + 4}"/>')
+            parts.append(f'<text class="middle" x="{x}" y="{bottom + 17}">{text}</text>')
+        parts.append(f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{end}" y2="{bottom}"/>')
+        place = f'x="{(LEFT + end) / 2}" y="{HEIGHT - 8}"'
+        parts.append(f'<text class="label middle" {place}>{escape(label)}{unit}</text>')
+        return "".join(parts)
+
+    def y_axis(self, marks: Sequence[Number], label: str) -> str:
+        end, parts = WIDTH - RIGHT, []
+        texts, unit = _tick_texts(marks)
+        for tick, text in zip(marks, texts, strict=True):
+            y = self.up(tick)
+            parts.append(f'<line class="grid" x1="{LEFT}" y1="{y}" x2="{end}" y2="{y}"/>')
+            parts.append(f'<text class="end" x="{LEFT - 6}" y="{y + 4}">{text}</text>')
+        place = f'transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)"'
+        parts.append(f'<text class="label middle" {place}>{escape(label)}{unit}</text>')
+        return "".join(parts)
+
+    def line(self, line: Series, i: int) -> str:
+        path = "L".join(self._points(line.x, line.y))
+        return f'<path class="line {_style(i)}" d="M{path}"/>' if path else ""
+
+    def band(self, line: Series, i: int) -> str:
+        border = [*self._points(line.x, line.low), *reversed(self._points(line.x, line.high))]
+        return f'<path class="band {_style(i)}" d="M{"L".join(border)}Z"/>'
+
+    def marks(self, line: Series, i: int, label: Callable[[Number, Number], str]) -> str:
+        kind = "mark" if len(line.x) <= DOTS else "mark quiet"
+        parts = []
+        for n, (x, y) in enumerate(zip(line.x, line.y, strict=True)):
+            place = f'cx="{self.across(x)}" cy="{self.up(y)}" r="3.5"'
+            shape = f'circle class="{kind} {_style(i)}" {place}'
+            parts.append(mark(shape, f"{line.name}, {label(x, y)}", first=i == n == 0))
+        return "".join(parts)
+
+    def _points(self, x: Sequence[Number], y: Sequence[Number]) -> list[str]:
+        return [f"{self.across(a)} {self.up(b)}" for a, b in zip(x, y, strict=True)]
 
 
-def _points(
-    x: Sequence[float],
-    y: Sequence[float],
-    across: Callable[[float], float],
-    up: Callable[[float], float],
-) -> list[str]:
-    return [f"{across(a)} {up(b)}" for a, b in zip(x, y, strict=True)]
-
-
-def _line(
-    line: Series, i: int, across: Callable[[float], float], up: Callable[[float], float]
-) -> str:
-    path = "L".join(_points(line.x, line.y, across, up))
-    return f'<path class="line {_style(i)}" d="M{path}"/>' if path else ""
-
-
-def _band(
-    line: Series, i: int, across: Callable[[float], float], up: Callable[[float], float]
-) -> str:
-    there, back = (_points(line.x, edge, across, up) for edge in (line.low, line.high))
-    return f'<path class="band {_style(i)}" d="M{"L".join([*there, *reversed(back)])}Z"/>'
-
-
-def _marks(
-    line: Series,
-    i: int,
-    across: Callable[[float], float],
-    up: Callable[[float], float],
-    label: Callable[[float, float], str],
-) -> str:
-    kind = "mark" if len(line.x) <= DOTS else "mark quiet"
-    parts = []
-    for n, (x, y) in enumerate(zip(line.x, line.y, strict=True)):
-        shape = f'circle class="{kind} {_style(i)}" cx="{across(x)}" cy="{up(y)}" r="3.5"'
-        parts.append(mark(shape, f"{line.name}, {label(x, y)}", first=i == n == 0))
-    return "".join(parts)
+def _tick_texts(marks: Sequence[Number]) -> tuple[list[str], str]:
+    """The numbers of an axis; small and large ones without a power of ten, which the label gets."""
+    largest = max(map(abs, marks))
+    if 0.01 <= largest < 1e6:
+        return [f"{mark:,.6g}" for mark in marks], ""
+    power = math.floor(math.log10(largest))
+    exponent = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return [f"{mark / 10.0**power:.4g}" for mark in marks], f" (10{exponent})"
 
 
 def _legend(series: Sequence[Series]) -> str:

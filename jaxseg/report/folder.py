@@ -96,10 +96,10 @@ def claim(command: str) -> list[str]:
     given = [w.partition("=")[2] for w in words if re.match(r"--?config=", w)]
     given += [b for a, b in itertools.pairwise(words) if re.fullmatch("--?config", a)]
     try:
-        text = Path(given[0].partition(":")[0]).read_text()
-        doc = ast.get_docstring(ast.parse(text)) or ""
+        path = given[0].partition(":")[0]
+        doc = ast.get_docstring(ast.parse(Path(path).read_text())) or ""
     except (IndexError, OSError, ValueError, SyntaxError):
         return []
     found = re.search(r"^Claim:\s*(.*(?:\n[ \t]+.*)*)", doc, re.MULTILINE)
-    lines = [doc.partition("\n")[0], " ".join(found[1].split()) if found else ""]
-    return [line for line in lines if line]
+    about = f"Claim of {path}: {' '.join(found[1].split())}" if found else ""
+    return [line for line in (doc.partition("\n")[0], about) if line]

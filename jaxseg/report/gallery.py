@@ -75,9 +75,7 @@ def gallery(groups: Sequence[tuple[str, Sequence[Item]]], classes: Classes) -> s
     data = {
         "wide": _dtype(classes).itemsize == 2,
         "colours": classes.palette,
-        "items": [
-            {"truth": item.truth, "predictions": item.predictions} for item in encoded
-        ],
+        "items": [{"truth": item.truth, "predictions": item.predictions} for item in encoded],
     }
     return (
         f'<div class="gallery" id="gallery">{_controls(classes)}{"".join(parts)}</div>'
@@ -151,8 +149,8 @@ def _controls(classes: Classes) -> str:
         '<fieldset class="switches"><legend>Classes shown</legend>'
         '<button type="button" data-all="1">all</button>'
         f'<button type="button" data-all="">none</button>{switches}{void}</fieldset>'
-        '<p class="key"><span class="swatch error"></span> in "errors": wrong pixels, of the true '
-        "classes that are switched on. Right pixels keep the grey image.</p>"
+        '<p class="key">In "errors", wrong pixels are <span class="swatch error"></span>pink where '
+        "their true class is shown; right ones keep the grey image.</p>"
         '<noscript><p class="note">The labels are drawn by JavaScript, which is off.</p></noscript>'
         '<p class="note" id="gallery-trouble" role="alert"></p></div>'
     )

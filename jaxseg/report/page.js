@@ -139,6 +139,8 @@ async function showGallery() {
   const zoom = document.getElementById("zoom");
   const setZoom = () => gallery.style.setProperty("--panel", `${zoom.value}px`);
   zoom.addEventListener("input", setZoom);
+  if (innerWidth < 720) zoom.value = zoom.min; // two pictures in a row
+  setZoom();
   setOpacity(); // a browser may keep the sliders and switches of the last visit
   for (const box of boxes) shown[box.dataset.class] = box.checked;
   drawAll();

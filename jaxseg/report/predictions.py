@@ -3,18 +3,17 @@
 import dataclasses
 import functools
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
-from jaxseg import inference, metrics
+from jaxseg import metrics
 from jaxseg.data import pipeline
 from jaxseg.data.pipeline.reading import read_ahead
 from jaxseg.data.source import Source
 from jaxseg.report.gallery import Item, Prediction
-from jaxseg.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +39,36 @@ class Predicted:
     confusion: Int[np.ndarray, "c c"]
 
 
-def predict(run: Run, source: Source, skipped: pipeline.Skipped | None) -> Predicted:
-    """Predict every image of `source` once, as `jaxseg evaluate` does.
+def predict(
+    classify: Callable[[UInt8[np.ndarray, "h w 3"]], Int[np.ndarray, "h w"]],
+    source: Source,
+    *,
+    workers: int,
+    skipped: pipeline.Skipped | None = None,
+) -> Predicted:
+    """Predict every image of `source` once. A bar on stderr shows progress.
 
-    The predictions are kept deflated, some 20 kB for 480x360. A bar on stderr shows progress.
+    The predictions are kept deflated, some 20 kB for 480x360.
+
+    Args:
+      classify: an image to the class of every pixel.
+      source: labelled examples.
+      workers: threads that read them.
+      skipped: gets those that can't be read; without it they are an error.
     """
-    count = len(run.classes)
-    images, total = [], np.zeros((count, count), np.int64)
+    names, void = source.classes.names, source.classes.void
+    images, total = [], np.zeros((len(names), len(names)), np.int64)
     jobs = (functools.partial(pipeline.read, source, i, skipped) for i in range(len(source)))
-    workers = run.config.pipeline.workers
     examples = enumerate(read_ahead(jobs, workers, ahead=2 * workers))
     for index, example in tqdm(
         examples, total=len(source), unit="image", disable=None, leave=False
     ):
         if example is None:
             continue
-        labels = inference.predict_image(
-            run.program.predict_step, run.state.eval_variables, example["image"], run.config
-        )
-        matrix = confusion(labels, example["label"], count, source.classes.void)
+        labels = classify(example["image"])
+        matrix = confusion(labels, example["label"], len(names), void)
         total += matrix
-        scores = metrics.scores(matrix, run.classes.names)
+        scores = metrics.scores(matrix, names)
         deflated = zlib.compress(labels.astype(np.uint16).tobytes(), 1)
         images.append(
             Scored(index, scores["miou"], scores["pixel_accuracy"], labels.shape, deflated)
@@ -102,8 +110,8 @@ def items(source: Source, images: Sequence[Scored]) -> Iterator[Item]:
     """The images with their truth, for the gallery."""
     for image in images:
         example = source[image.index]
-        note = f"mIoU of this image alone {metrics.percent(image.miou)} %"
+        note = f"mIoU of this image alone {metrics.percent(image.miou)}\u00a0%"
         if image.accuracy is not None:
-            note += f", {metrics.percent(1 - image.accuracy)} % of the pixels wrong"
+            note += f", {metrics.percent(1 - image.accuracy)}\u00a0% of the pixels wrong"
         prediction = Prediction("prediction", note, image.labels())
         yield Item(example["name"], example["image"], example["label"], [prediction])

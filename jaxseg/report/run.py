@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxseg import data, metrics, runs
+from jaxseg import data, inference, metrics, runs
 from jaxseg.config import load_config
 from jaxseg.data import pipeline
 from jaxseg.data.source import Classes
@@ -114,7 +114,13 @@ def _gallery(
         skip = run.config.pipeline.on_unreadable == "skip"
         skipped = pipeline.Skipped(announce) if skip else None
         announce(f"predicting the {len(source)} images of {split} with step {number}")
-        found = predictions.predict(run, source, skipped)
+
+        def classify(image: Any) -> Any:
+            step, variables = run.program.predict_step, run.state.eval_variables
+            return inference.predict_image(step, variables, image, run.config)
+
+        workers = run.config.pipeline.workers
+        found = predictions.predict(classify, source, workers=workers, skipped=skipped)
         scores = metrics.scores(found.confusion, classes.names)
         scores |= {"examples": len(found.images), "skipped": len(skipped or ())}
         groups = [
@@ -148,9 +154,8 @@ def _heading(record: dict[str, Any], config: Any) -> str:
     kind = status if status in ("finished", "running") else "ended"
     model = f"{config.model.name} on {config.dataset.name}"
     claim = folder.claim(record["starts"][-1]["command"]) if record["starts"] else []
-    return (
-        f'<p><span class="status {kind}">{escape(text)}</span> {escape(model)}</p>'
-        + "".join(paragraph(line, "claim") for line in claim)
+    return f'<p><span class="status {kind}">{escape(text)}</span> {escape(model)}</p>' + "".join(
+        paragraph(line, "claim") for line in claim
     )
 
 
@@ -219,14 +224,14 @@ def _classes(scores: dict[str, Any], classes: Classes | None, what: str) -> str:
         (name, (iou, scores["accuracy"][name], scores["dice"][name], truth[i] / total))
         for i, (name, iou) in enumerate(scores["iou"].items())
     ]
-    mean = (scores["miou"], scores["mean_accuracy"], scores["mean_dice"], 1.0)
+    mean = (scores["miou"], scores["mean_accuracy"], scores["mean_dice"])
     table = percent_table(
-        ("class", "IoU %", "accuracy %", "Dice %", "share of pixels %"),
+        ("class", "IoU", "accuracy", "Dice", "pixels"),
         rows,
-        caption=f"By class: {what}",
+        caption=f"By class, in %: {what}",
         bars={0},
         colours=classes.palette if classes is not None else (),
-        last=("mean; all pixels", mean),
+        last=("mean", mean),
     )
     absent = ", ".join(scores["absent"])
     note = f"In neither truth nor prediction, and left out of the means: {absent}."
@@ -239,7 +244,7 @@ def _confusion(scores: dict[str, Any], what: str) -> str:
         f"{what}. Shading goes with the square root of the share, so that small confusions show; "
         "cells below 0.5 % have no number."
     )
-    return confusion_matrix(scores["confusion"], names, name="matrix") + paragraph(note, "note")
+    return paragraph(note, "note") + confusion_matrix(scores["confusion"], names, name="matrix")
 
 
 def _origins(record: dict[str, Any], config: Any, lines: list[dict[str, Any]]) -> str:

@@ -4,10 +4,12 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,7 @@ class Browser:
         self._buffer, self._number, self._session = b"", 0, ""
         self.events: list[dict[str, Any]] = []
         (target,) = (
-            info
-            for info in self.call("Target.getTargets")["targetInfos"]
-            if info["type"] == "page"
+            info for info in self.call("Target.getTargets")["targetInfos"] if info["type"] == "page"
         )
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
@@ -126,7 +126,7 @@ class Browser:
         return base64.b64decode(self.call("Page.captureScreenshot", **params)["data"])
 
     def trouble(self) -> list[dict[str, Any]]:
-        """Errors and console messages since the page was opened, and what it asked a network for."""
+        """Errors, console messages and requests to a network since the page was opened."""
         self.value("1")  # so that what came before is here
         found = [event for event in self.events if event["method"] in TROUBLE]
         for event in self.events:
@@ -157,3 +157,48 @@ def browser():
         browser = Browser(profile)
         yield browser
         browser.close()
+
+
+class Html(HTMLParser):
+    """The tags, ids and links of a page; a tag that is not closed in order is an error."""
+
+    VOID = ("meta", "img", "input", "link", "br")
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.ids, self.links = set[str](), set[str](), list[str]()
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open, f"not closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        values = dict(attrs)
+        assert not values.keys() & {"onclick", "onload", "onerror"}
+        if name := values.get("id"):
+            assert name not in self.ids, f"id {name} stands twice"
+            self.ids.add(name)
+        if tag == "a":
+            self.links.append(values["href"] or "")
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+@pytest.fixture
+def check_html():
+    """Parse a page that must be well formed, have links to itself alone, and load nothing."""
+
+    def check(text: str) -> Html:
+        found = Html(text)
+        assert {link.removeprefix("#") for link in found.links} <= found.ids
+        assert not found.tags & {"link", "iframe", "object", "embed", "base"}
+        assert not re.search("https?:|//[a-z]|@import|url\\(", re.sub("data:[^\"']*", "", text))
+        return found
+
+    return check
