@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from jaxseg.config import store_config
 from jaxseg.errors import UserError
 from jaxseg.sweeps import local, plan, report, results
 from jaxseg.sweeps.local import Pool, Slot
@@ -101,6 +102,8 @@ def test_trials_lie_in_their_ranges_and_the_best_is_said(start, tmp_path):
     best = max(rates, key=lambda name: rates[name])
     assert search.best().startswith(f"best: {best}, miou")
     # A search is a sweep: its table has the trials, the best first.
+    for task in search.tasks:
+        store_config(plan.resolve(task.words[2], task.words[5:]), task.workdir)
     sweep = results.collect(tmp_path / "sweep")
     lines = report.markdown(sweep).splitlines()
     assert lines[2] == (
