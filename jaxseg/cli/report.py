@@ -36,7 +36,7 @@ def report(argv: Sequence[str]) -> None:
     if workdir.is_dir() and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
     flags.set_up()
-    from jaxseg import files
+    from jaxseg import files, hosts
     from jaxseg.config import load_config
     from jaxseg.report.run import run_page
 
@@ -48,7 +48,7 @@ def report(argv: Sequence[str]) -> None:
         step=values["step"].value,
         images=int(images),
         data_dir=values["data_dir"].value or "",
-        announce=flags.announce,
+        announce=hosts.announce,
     )
     files.write_text(out, page)
     print(f"written: {out} ({len(page.encode()) / 1e6:.1f} MB)")

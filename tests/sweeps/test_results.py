@@ -1,5 +1,7 @@
 """What a sweep's folders say together."""
 
+from typing import Any
+
 import pytest
 
 from jaxseg.errors import UserError
@@ -17,19 +19,19 @@ def finished(made, finish):
 
 
 def test_rows_have_their_seeds_in_order_and_are_compared_with_the_baseline(finished):
-    sweep = results.collect(finished.workdir)
+    sweep: Any = results.collect(finished.workdir)
     assert [row.name for row in sweep.rows] == list(MIOU)
     wide = sweep.rows[1]
     assert wide.scores("miou") == pytest.approx([60, 61], abs=0.01)
     assert sweep.table.rows[1].contrast.difference == pytest.approx(9.5, abs=0.01)
     assert sweep.table.rows[0].contrast is None
     assert not sweep.unfinished
-    other = results.collect(finished.workdir, "wide")
+    other: Any = results.collect(finished.workdir, "wide")
     assert other.table.rows[0].contrast.difference == pytest.approx(-9.5, abs=0.01)
 
 
 def test_costs_come_from_the_records(finished):
-    sweep = results.collect(finished.workdir)
+    sweep: Any = results.collect(finished.workdir)
     run = sweep.rows[0].results[0]
     assert (run.seconds, run.images_per_second, run.peak_memory) == (120.0, 20.0, 2_000_000_000)
     narrow, wide = (sweep.rows[i].cost for i in (0, 1))
@@ -41,7 +43,7 @@ def test_what_is_not_finished_is_listed_and_in_no_mean(finished):
     task = next(t for t in finished.tasks if (t.row, t.seed) == ("wide", 1))
     record = task.workdir / "run.json"
     record.write_text(record.read_text().replace('"finished", "step"', '"failed", "step"'))
-    sweep = results.collect(finished.workdir)
+    sweep: Any = results.collect(finished.workdir)
     assert [found.task.name for found in sweep.unfinished] == ["wide, seed 1"]
     assert sweep.rows[1].scores("miou")[1] is None
     assert sweep.table.rows[1].n == 1
