@@ -184,3 +184,18 @@ def test_blocks_are_what_the_table_is_made_of():
     expected = blocks.fit(y).difference(2, 0)
     assert contrast_of(table.rows[2]).p == pytest.approx(expected.p)
     assert table.df == 35 - 14
+
+
+def test_seeds_to_come_count_with_the_degrees_of_freedom_of_all_rows():
+    scores = experiment(k=3, n=12)
+    scores["same"] = [s + e for s, e in zip(scores["row0"], [1.0, -1.0, 0.2] * 4, strict=True)]
+    table = statistics.compare(scores, "row0", margin=0.1)
+    assert table.deviation
+    assert not table.rows[-1].alone
+
+    def half(seeds: int) -> float:
+        quantile = stats.t.ppf(0.975, 3 * (seeds - 1))
+        return float(quantile * table.deviation * (2 / seeds) ** 0.5)
+
+    seeds = next(n for n in range(2, 2000) if half(n) <= 0.1)
+    assert contrast_of(table.rows[-1]).words.endswith(f"; {seeds} seeds would resolve 0.1")
