@@ -27,7 +27,7 @@ import numpy as np
 from scipy import stats
 
 SPREAD_LIMIT = 2.0
-SPREAD_CONFIDENCE = 0.7  # of the upper bound; 0.7 kept every simulated case within 4 to 6 %
+SPREAD_CONFIDENCE = 0.7  # of the upper bound; chosen by the simulation
 
 
 @dataclasses.dataclass(frozen=True)
