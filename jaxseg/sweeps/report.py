@@ -91,7 +91,9 @@ def _notes(sweep: Sweep, table: statistics.Table) -> list[str]:
     notes = [f"- {row.name}: {row.planned['note']}" for row, _ in rows if row.planned["note"]]
     found = ["\n".join(words)]
     if any(each.alone for _, each in rows):
-        found.append(f"{MARK} Noisier than the other rows: tested by a paired t-test of its own.")
+        found.append(
+            f"{MARK} Tested alone, by a paired t-test: its noise may be over twice the others'."
+        )
     if notes:
         found.append("Published numbers, where the protocol differs:\n\n" + "\n".join(notes))
     return found
