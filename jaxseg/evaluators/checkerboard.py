@@ -4,10 +4,10 @@ Transposed convolutions paint patterns that repeat at their stride (Odena, Dumou
 "Deconvolution and checkerboard artifacts", Distill, which shows them and gives no measure). This
 measure is ours. For each image and class, of the map of the class's probability:
 
-1. Its part within the image, without padding, loses its mean and gets a Hann window over
-   height and width, so that neither the level nor the border shows in the spectrum.
-2. Its power spectrum is taken. A pattern that repeats every s pixels has energy at the multiples
-   of 1/s cycles per pixel, in rows and columns, but not at (0, 0).
+1. Its part within the image, without padding, loses its mean and is multiplied by a Hann window
+   over height and width, so that neither the level nor the border shows in the spectrum.
+2. Its power spectrum is taken. A pattern that repeats every s pixels has its energy at multiples of
+   1/s cycles per pixel, in rows and columns, but not at (0, 0).
 3. What lies around these counts: within 1/(8 s) in rows and in columns. A narrower neighbourhood
    would miss patterns whose strength changes over the image.
 
