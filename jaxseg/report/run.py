@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxseg import data, inference, metrics, runs
 from jaxseg.config import load_config
 from jaxseg.data import pipeline
@@ -244,7 +246,8 @@ def _confusion(scores: dict[str, Any], what: str) -> str:
         f"{what}. Shading goes with the square root of the share, so that small confusions show; "
         "cells below 0.5 % have no number."
     )
-    return paragraph(note, "note") + confusion_matrix(scores["confusion"], names, name="matrix")
+    matrix = np.array(scores["confusion"], np.int64)
+    return paragraph(note, "note") + confusion_matrix(matrix, names, name="matrix")
 
 
 def _origins(record: dict[str, Any], config: Any, lines: list[dict[str, Any]]) -> str:

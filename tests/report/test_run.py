@@ -156,3 +156,12 @@ def test_a_folder_without_a_run_is_named(tmp_path, capsys):
 def test_the_best_checkpoint_is_shown(page, run_with_averages):
     best = checkpoint.find(run_with_averages / "checkpoints", "best")
     assert f"with these predictions of step {best}." in page
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_in_a_browser_from_a_file(browser, page, tmp_path, width):
+    path = tmp_path / "report.html"
+    path.write_text(page)
+    browser.open(path, width=width)
+    assert browser.trouble() == []
+    assert browser.value("document.documentElement.scrollWidth") <= width
