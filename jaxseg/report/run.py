@@ -42,7 +42,6 @@ def run_page(
     workdir: Path,
     *,
     split: str = "val",
-    tfds_split: str = "",
     step: str = "best",
     images: int = 24,
     data_dir: str = "",
@@ -52,8 +51,7 @@ def run_page(
 
     Args:
       workdir: a run, finished or not; nothing in it is changed.
-      split: whose scores, under `eval/`.
-      tfds_split: the split as the data set calls it; `split` unless it is given.
+      split: "train" or "val", as the config defines them, or a split of the data set.
       step: "best", "latest" or a number.
       images: how many the gallery shows at most; 0 for no gallery, and then nothing is computed.
       data_dir: where prepared data lives, if not where the run had it.
@@ -65,7 +63,8 @@ def run_page(
     record = folder.record(workdir)
     config = load_config(workdir)
     scored = folder.scores(workdir, split)
-    shown = _gallery(workdir, tfds_split or split, step, images, data_dir, announce)
+    named = {"train": config.dataset.train_split, "val": config.dataset.val_split}
+    shown = _gallery(workdir, named.get(split, split), step, images, data_dir, announce)
     number = folder.choose_step(scored, step) if shown.step is None else shown.step
     scores, origin = shown.scores, "computed for this page"
     if number in scored:
