@@ -74,7 +74,7 @@ def run_page(
     sections = [Section("curves", "Learning curves", _curves(lines, scored, split))]
     if scores is not None:
         sections = [
-            Section("scores", "Scores", _numbers(scores, scored, what, origin)),
+            Section("scores", "Scores", _numbers(scores, scored, what, number, origin)),
             *sections,
             Section("classes", "Classes", _classes(scores, shown.classes, what)),
             Section("confusion", "Confusion", _confusion(scores, what)),
@@ -161,7 +161,11 @@ def _heading(record: dict[str, Any], config: Any) -> str:
 
 
 def _numbers(
-    scores: dict[str, Any], scored: dict[int, dict[str, Any]], what: str, origin: str
+    scores: dict[str, Any],
+    scored: dict[int, dict[str, Any]],
+    what: str,
+    step: int | None,
+    origin: str,
 ) -> str:
     shown = [
         ("mIoU", scores["miou"]),
@@ -177,6 +181,12 @@ def _numbers(
     )
     if scores.get("skipped"):
         text += f" {scores['skipped']} images could not be read and are not counted."
+    last = max(scored, default=step)
+    if last != step:  # the best of many steps on the split that chose it flatters the run
+        text += (
+            f" The last of {len(scored)} evaluated steps, {last}, has "
+            f"{percent(scored[last]['miou'])} % mIoU."
+        )
     return tiles(numbers) + paragraph(text, "note")
 
 
