@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxseg.cli import flags
-from jaxseg.cli.data import split_of
 from jaxseg.errors import UserError
 
 
@@ -37,14 +36,11 @@ def report(argv: Sequence[str]) -> None:
         raise UserError(f"--out {out}: there is no folder {out.parent}")
     flags.set_up()
     from jaxseg import files, hosts
-    from jaxseg.config import load_config
     from jaxseg.report.run import run_page
 
-    split = values["split"].value
     page = run_page(
         workdir,
-        split=split,
-        tfds_split=split_of(load_config(workdir), split),
+        split=values["split"].value,
         step=values["step"].value,
         images=int(images),
         data_dir=values["data_dir"].value or "",

@@ -12,7 +12,7 @@ from html import escape
 Number = int | float
 
 WIDTH, HEIGHT = 440, 270  # in CSS pixels at the size of a phone's screen
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 44  # margins around the plot
+LEFT, RIGHT, TOP, BOTTOM = 58, 28, 12, 44  # margins around the plot
 COLOURS = 8  # that page.css has for series
 DOTS = 60  # a line of more points shows none of them
 

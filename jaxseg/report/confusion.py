@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+from jaxtyping import Int
 
 from jaxseg.report.charts import figure, mark
 
@@ -12,7 +13,9 @@ WRITTEN = 12  # up to so many classes, a cell shows its value
 LETTERS = 16  # of a class's name beside the matrix; the whole name is in the cells' labels
 
 
-def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], *, name: str) -> str:
+def confusion_matrix(
+    matrix: Int[np.ndarray, "c c"], class_names: Sequence[str], *, name: str
+) -> str:
     """Pixel counts [c, c], rows truth and columns prediction, shown as shares of each row.
 
     Args:

@@ -197,6 +197,6 @@ def _canvas(small: Encoded, number: int, kind: str, name: str, i: int = 0) -> st
 
 
 def _script_data(name: str, value: Any) -> str:
-    """JSON for page.js, in which nothing can end the element."""
-    text = json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    """JSON for page.js. Numbers and base64: nothing in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"))
     return f'<script type="application/json" id="{name}">{text}</script>'

@@ -41,11 +41,12 @@ for (const figure of all("figure.chart")) {
     });
     if (marks.length) read(marks[nearest]);
   });
-  svg.addEventListener("focusin", (event) => {
+  // on the figure: Chromium gives an SVG that listens for focus a stop of its own
+  figure.addEventListener("focusin", (event) => {
     const mark = event.target.closest(".mark");
     if (mark) read(mark);
   });
-  svg.addEventListener("keydown", (event) => {
+  figure.addEventListener("keydown", (event) => {
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns || -1, ArrowUp: -columns || 1 };
     const i = marks.indexOf(event.target);
     const next = { Home: 0, End: marks.length - 1 }[event.key] ?? i + steps[event.key];

@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxseg import data, inference, metrics, runs
 from jaxseg.config import load_config
 from jaxseg.data import pipeline
@@ -40,7 +42,6 @@ def run_page(
     workdir: Path,
     *,
     split: str = "val",
-    tfds_split: str = "",
     step: str = "best",
     images: int = 24,
     data_dir: str = "",
@@ -50,8 +51,7 @@ def run_page(
 
     Args:
       workdir: a run, finished or not; nothing in it is changed.
-      split: whose scores, under `eval/`.
-      tfds_split: the split as the data set calls it; `split` unless it is given.
+      split: "train" or "val", as the config defines them, or a split of the data set.
       step: "best", "latest" or a number.
       images: how many the gallery shows at most; 0 for no gallery, and then nothing is computed.
       data_dir: where prepared data lives, if not where the run had it.
@@ -63,7 +63,8 @@ def run_page(
     record = folder.record(workdir)
     config = load_config(workdir)
     scored = folder.scores(workdir, split)
-    shown = _gallery(workdir, tfds_split or split, step, images, data_dir, announce)
+    named = {"train": config.dataset.train_split, "val": config.dataset.val_split}
+    shown = _gallery(workdir, named.get(split, split), step, images, data_dir, announce)
     number = folder.choose_step(scored, step) if shown.step is None else shown.step
     scores, origin = shown.scores, "computed for this page"
     if number in scored:
@@ -73,7 +74,7 @@ def run_page(
     sections = [Section("curves", "Learning curves", _curves(lines, scored, split))]
     if scores is not None:
         sections = [
-            Section("scores", "Scores", _numbers(scores, scored, what, origin)),
+            Section("scores", "Scores", _numbers(scores, scored, what, number, origin)),
             *sections,
             Section("classes", "Classes", _classes(scores, shown.classes, what)),
             Section("confusion", "Confusion", _confusion(scores, what)),
@@ -160,7 +161,11 @@ def _heading(record: dict[str, Any], config: Any) -> str:
 
 
 def _numbers(
-    scores: dict[str, Any], scored: dict[int, dict[str, Any]], what: str, origin: str
+    scores: dict[str, Any],
+    scored: dict[int, dict[str, Any]],
+    what: str,
+    step: int | None,
+    origin: str,
 ) -> str:
     shown = [
         ("mIoU", scores["miou"]),
@@ -176,6 +181,12 @@ def _numbers(
     )
     if scores.get("skipped"):
         text += f" {scores['skipped']} images could not be read and are not counted."
+    last = max(scored, default=step)
+    if last != step:  # the best of many steps on the split that chose it flatters the run
+        text += (
+            f" The last of {len(scored)} evaluated steps, {last}, has "
+            f"{percent(scored[last]['miou'])} % mIoU."
+        )
     return tiles(numbers) + paragraph(text, "note")
 
 
@@ -244,7 +255,8 @@ def _confusion(scores: dict[str, Any], what: str) -> str:
         f"{what}. Shading goes with the square root of the share, so that small confusions show; "
         "cells below 0.5 % have no number."
     )
-    return paragraph(note, "note") + confusion_matrix(scores["confusion"], names, name="matrix")
+    matrix = np.array(scores["confusion"], np.int64)
+    return paragraph(note, "note") + confusion_matrix(matrix, names, name="matrix")
 
 
 def _origins(record: dict[str, Any], config: Any, lines: list[dict[str, Any]]) -> str:

@@ -29,7 +29,7 @@ def test_a_class_without_pixels_has_no_share():
 
 
 def test_names_are_text():
-    svg = confusion_matrix(np.eye(2), ["<b>&", "a" * 40], name="m")
+    svg = confusion_matrix(np.eye(2, dtype=int), ["<b>&", "a" * 40], name="m")
     assert "<b>" not in svg
     assert ">&lt;b&gt;&amp;<" in svg
     assert ">" + "a" * 15 + "…<" in svg
@@ -42,11 +42,11 @@ def test_many_classes_share_a_row_and_a_column_without_losing_a_pixel():
     assert merged.shape == (MOST, MOST)
     assert merged.sum() == matrix.sum()
     assert names[-1] == "111 rare classes"
-    kept = [int(name) for name in names[:-1]]
+    kept = np.array([int(name) for name in names[:-1]])
     assert 7 in kept
-    assert kept == sorted(kept)
+    assert (np.diff(kept) > 0).all()
     rest = np.setdiff1d(np.arange(150), kept)
     assert matrix[rest].sum(1).max() <= matrix[kept].sum(1).min()
-    assert (merged[:-1, :-1] == matrix[np.ix_(kept, kept)]).all()
-    assert (merged[:-1, -1] == matrix[np.ix_(kept, rest)].sum(1)).all()
-    assert (merged[-1, :-1] == matrix[np.ix_(rest, kept)].sum(0)).all()
+    assert (merged[:-1, :-1] == matrix[kept][:, kept]).all()
+    assert (merged[:-1, -1] == matrix[kept][:, rest].sum(1)).all()
+    assert (merged[-1, :-1] == matrix[rest][:, kept].sum(0)).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.source import Classes, Example, voc_palette
 from jaxseg.report.predictions import Scored, choose, confusion, items, predict
 
 CLASSES = Classes(("ground", "cell", "rim"), voc_palette(3))
@@ -36,10 +36,10 @@ class Source:
     def __len__(self):
         return len(self.labels)
 
-    def __getitem__(self, index):
-        return {"image": self.images[index], "label": self.labels[index], "name": f"im{index}"}
+    def __getitem__(self, index, /) -> Example:
+        return Example(image=self.images[index], label=self.labels[index], name=f"im{index}")
 
-    def size(self, index):
+    def size(self, index, /):
         return 6, 8
 
 

@@ -60,6 +60,14 @@ def test_a_split_that_was_not_evaluated_is_scored_here(run_with_averages):
     assert not (run_with_averages / "eval/train").exists()
 
 
+def test_a_step_that_is_not_the_last_says_so(copied):
+    scores = {**evaluation.read_scores(copied, "val", 2), "miou": 0.0123}
+    evaluation.write_scores(scores, "val", 9, copied)
+    page = run_page(copied, step="2", images=0, announce=quiet)
+    assert "The last of 2 evaluated steps, 9, has 1.23 % mIoU." in page
+    assert "The last of" not in run_page(copied, step="9", images=0, announce=quiet)
+
+
 def test_without_checkpoints_the_scores_stay(copied, check_html):
     shutil.rmtree(copied / "checkpoints")
     told = []
@@ -156,3 +164,12 @@ def test_a_folder_without_a_run_is_named(tmp_path, capsys):
 def test_the_best_checkpoint_is_shown(page, run_with_averages):
     best = checkpoint.find(run_with_averages / "checkpoints", "best")
     assert f"with these predictions of step {best}." in page
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_in_a_browser_from_a_file(browser, page, tmp_path, width):
+    path = tmp_path / "report.html"
+    path.write_text(page)
+    browser.open(path, width=width)
+    assert browser.trouble() == []
+    assert browser.value("document.documentElement.scrollWidth") <= width
