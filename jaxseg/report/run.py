@@ -182,7 +182,9 @@ def _numbers(
     if scores.get("skipped"):
         text += f" {scores['skipped']} images could not be read and are not counted."
     last = max(scored, default=step)
-    if last != step:  # the best of many steps on the split that chose it flatters the run
+    if (
+        last is not None and last != step
+    ):  # the best of many steps on the split that chose it flatters the run
         text += (
             f" The last of {len(scored)} evaluated steps, {last}, has "
             f"{percent(scored[last]['miou'])} % mIoU."

@@ -7,7 +7,7 @@ from typing import Any
 from jaxseg import runs
 from jaxseg.config import flatten, load_config
 from jaxseg.metrics import percent
-from jaxseg.sweeps import status
+from jaxseg.report import folder
 
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
 
@@ -55,10 +55,11 @@ def _about(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(workdir: Path, split: str) -> dict[str, str]:
-    found = list(status.evaluations(workdir, split))
+    found = folder.scores(workdir, split)
     if not found:
         return {}
-    step, scores = found[-1]
+    step = max(found)
+    scores = found[step]
     means = {key: percent(scores[key]) for key in SCORES if key in scores}
     classes = {f"IoU {name}": percent(iou) for name, iou in scores["iou"].items()}
     return {"step": str(step), **means, **classes}

@@ -13,6 +13,7 @@ from jaxseg.config import check_config, load_config
 from jaxseg.errors import UserError, suggest
 from jaxseg.ops.norm import GLOBAL
 from jaxseg.overrides import override_config
+from jaxseg.report import folder
 from jaxseg.sweeps import plan, statistics, status
 from jaxseg.sweeps.status import Status
 
@@ -117,7 +118,8 @@ def _result(task: plan.Task, metric: str, split: str) -> Result:
     scores = json.loads(path.read_text()) if done else None
     if not task.trains:
         return Result(found, scores)
-    curve = [(at, each.get(metric)) for at, each in status.evaluations(task.workdir, split)]
+    evaluations = folder.scores(task.workdir, split).items()
+    curve = [(at, each.get(metric)) for at, each in evaluations]
     curve = [(at, x * status.unit(metric)) for at, x in curve if x is not None]
     try:
         starts = runs.status(task.workdir)["starts"]
@@ -147,7 +149,7 @@ def _peak(start: Mapping[str, Any]) -> int:
 
 
 def _speed(workdir: Path) -> float | None:
-    rows = status.log_rows(workdir / "metrics.jsonl")
+    rows = folder.rows(workdir)
     speeds = [row["images_per_second"] for row in rows if "images_per_second" in row]
     return plain.median(speeds) if speeds else None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.errors import UserError
+from jaxseg.report import folder
 from jaxseg.sweeps import plan, status
 from jaxseg.sweeps.experiment import Range
 from jaxseg.sweeps.local import Pool
@@ -98,7 +99,7 @@ class Search:
         for task, trial in list(self._open.items()):
             if task in self.waiting:
                 continue
-            for step, scores in status.evaluations(task.workdir, self.split):
+            for step, scores in folder.scores(task.workdir, self.split).items():
                 if step > self._reported.get(task, 0) and scores.get(self.metric) is not None:
                     trial.report(scores[self.metric], step)
                     self._reported[task] = step

@@ -1,4 +1,4 @@
-"""The files of experiments/: every row of every scale has a valid config, and numbers are quoted."""
+"""Every row of every scale of experiments/ has a valid config; published numbers are quoted."""
 
 import re
 from pathlib import Path
