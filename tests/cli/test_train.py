@@ -7,7 +7,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
+QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
 
 
 def test_a_users_own_folder_is_prepared_trained_and_predicted(tmp_path, jaxseg):
