@@ -1,4 +1,4 @@
-"""The files of experiments/: every row of every scale has a valid config, and numbers are quoted."""
+"""The files of experiments/: every row has a valid config, published numbers are the papers'."""
 
 import re
 from pathlib import Path
