@@ -53,6 +53,10 @@ class Checkpoints:
     def is_evaluated(self, step: int) -> bool:
         return step in self._evaluated
 
+    def evaluate_again(self, step: int) -> None:
+        """`is_evaluated` says no until the step is recorded again; its mIoU stays."""
+        self._evaluated.discard(step)
+
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
         """Begin to save, unless this step is there already.
 

@@ -1,7 +1,5 @@
 """Pictures of masks: colours, overlays with a legend, grids for comparison, palette PNGs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -124,7 +122,7 @@ def write_index_png(
     """A palette PNG: its values are class indices, viewers show it in the classes' colours.
 
     Raises:
-        UserError: an index or the void id above 255, which a palette cannot hold.
+      UserError: an index or the void id above 255, which a palette cannot hold.
     """
     if mask.max(initial=0) > 255 or mask.min(initial=0) < 0:
         raise UserError(

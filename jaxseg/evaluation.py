@@ -77,23 +77,23 @@ def _add(sums: Any, more: Any) -> Any:
     return jax.tree.map(lambda a, b: a + np.asarray(b).astype(a.dtype), sums, more)
 
 
-def read_scores(workdir: Path, split: str, step: int) -> dict[str, Any]:
-    """What `write_scores` wrote."""
-    return json.loads((workdir / "eval" / split / f"{step}.json").read_text())
-
-
 def scores_path(workdir: Path, split: str, step: int, changes: Sequence[str] = ()) -> Path:
-    """Where `write_scores` writes."""
+    """`eval/SPLIT/STEP.json`; `changes` of the config stand in its name."""
     words = [re.sub(r"^-*config\.| ", "", change) for change in changes]
     words = [re.sub(r"[^\w.=,()+-]", "_", word) for word in words]
     folder = workdir / "eval" / re.sub(r"[^\w.=+:%\[\]-]", "_", split)
     return folder / ("-".join([str(step), *words])[:200] + ".json")
 
 
+def read_scores(workdir: Path, split: str, step: int) -> dict[str, Any]:
+    """What `write_scores` wrote."""
+    return json.loads(scores_path(workdir, split, step).read_text())
+
+
 def write_scores(
     scores: dict[str, Any], split: str, step: int, workdir: Path, changes: Sequence[str] = ()
 ) -> Path:
-    """`eval/SPLIT/STEP.json`, whole or not at all; `changes` of the config stand in its name."""
+    """Write `scores_path`, whole or not at all."""
     path = scores_path(workdir, split, step, changes)
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"step": step, "split": split, "changes": list(changes), **scores}

@@ -128,6 +128,12 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def announce(text: str) -> None:
+    """Print on stderr, once for all processes, what goes on; results alone go to stdout."""
+    if is_first():
+        print(text, file=sys.stderr, flush=True)
+
+
 def tell(text: str) -> None:
     """Print on stderr what only this process knows, such as an example that it can't read."""
     name = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""

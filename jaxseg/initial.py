@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import fnmatch
 import itertools
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +40,7 @@ def create(program: Program, config: Config, train_source: Source) -> TrainState
     imported = pretrained.load(config.init_from)
     check_class_names(imported, config, train_source.classes)
     state, report = with_weights(program, config, imported)
-    _say(f"weights from {config.init_from}: {report}")
+    hosts.announce(f"weights from {config.init_from}: {report}")
     if imported.folded:
         norms = {p.split("/", 1)[1].rpartition("/")[0] for p in imported.variables}
         state = measure_norms(program, config, state, train_source, norms)
@@ -93,13 +92,8 @@ def _settings(config: Config) -> requirements.Settings:
 
 
 def _fresh(program: Program, config: Config) -> TrainState:
-    _say(f"initialising {config.model.name} ...")
+    hosts.announce(f"initialising {config.model.name} ...")
     return program.init_state()
-
-
-def _say(text: str) -> None:
-    if hosts.is_first():
-        print(text, file=sys.stderr, flush=True)
 
 
 def measure_norms(
@@ -111,7 +105,7 @@ def measure_norms(
 ) -> TrainState:
     """Give folded batch norms the statistics of the first batches that training will see."""
     images = _CALIBRATION_BATCHES * _CALIBRATION_SIZE
-    _say(f"batch norms are folded into the weights: measuring {images} images ...")
+    hosts.announce(f"batch norms are folded into the weights: measuring {images} images ...")
     model = program.model.clone(statistics=GLOBAL)
     return _replace(
         state, unfold(model, state.eval_variables, _images(config, train_source), norms)

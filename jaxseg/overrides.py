@@ -99,7 +99,7 @@ def _unknown_key(message: str, argv: Sequence[str]) -> str:
     keys = [m[1] for word in argv if (m := re.match(r"--?config\.([\w.]+)", word))]
     close = re.search(r"Did you mean \W*(\w+)", message)
     hint = f"did you mean {close[1]!r}? " if close else ""
-    named = re.search(r"'(\w+)'|\"(\w+)\"", message)
-    word = (named[1] or named[2]) if named else ""
+    words = re.findall(r"['\"](\w+)['\"]", message)
+    word = next((w for w in words if not close or w != close[1]), "")
     key = next((k for k in keys if word and word in k.split(".")), ", ".join(keys))
     return f"the config has no key {key!r}; {hint}`jaxseg train --help` says how to list them"

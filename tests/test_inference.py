@@ -235,7 +235,7 @@ def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
     # Drawn here: compiling the initialisation takes longer than all the rest.
     state = jax.tree.map(
         lambda leaf: rng.uniform(0.1, 1, leaf.shape).astype(leaf.dtype),
-        jax.eval_shape(program.init_state),
+        program.state_shapes(),
     )
     for size in ((1, 1), (7, 5), (33, 47)):
         mask = predict(
@@ -326,7 +326,7 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
 
     program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)
-    shapes = jax.eval_shape(program.init_state)
+    shapes = program.state_shapes()
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     mask = predict(program, check_config(tiny_config), state, image)
     evaluation.evaluate(program, check_config(tiny_config), state, Images(image))

@@ -164,7 +164,7 @@ def measure(config: dict[str, Any], parallel: str) -> tuple[list[Collective], se
     program = build_program(settings, classes, announce=lambda _: None)
     state = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=program.parallel.sharding(x)),
-        jax.eval_shape(program.init_state),
+        program.state_shapes(),
     )
     devices, parts = program.parallel.num_devices, settings.grad_accum_steps
     share = (devices * parts,) if parallel == "jit" else (devices, parts)

@@ -1,7 +1,6 @@
 """jaxseg's side of the benchmark of steps: the compiled steps of `jaxseg train` and `predict`."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ class JaxsegSide:
     def __init__(self, setting: Setting):
         self._program = build_program(setting.config, setting.classes, announce=lambda _: None)
         self._train = setting.mode == "train"
-        self.state = self._program.parallel.place_state(_fresh(self._program.init_state))
+        self.state = self._program.parallel.place_state(_fresh(self._program.state_shapes()))
         batch = self._program.parallel.place(setting.examples())
         self._batch = batch
         self._variables = self.state.eval_variables
@@ -38,9 +37,9 @@ class JaxsegSide:
         return jax.block_until_ready((out, self.state))[0]
 
 
-def _fresh(init_state: Callable[[], TrainState]) -> TrainState:
-    """A state like `init_state`'s, drawn by NumPy: compiling the initialisation takes longest."""
-    shapes, rng = jax.eval_shape(init_state), np.random.default_rng(0)
+def _fresh(shapes: TrainState) -> TrainState:
+    """A state of these shapes, drawn by NumPy: compiling the initialisation takes longest."""
+    rng = np.random.default_rng(0)
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         name, shape = path[-1].key, leaf.shape

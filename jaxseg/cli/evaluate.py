@@ -51,7 +51,7 @@ def _evaluate(values: Any, workdir: Path, changes: Sequence[str]) -> None:
         changes=changes,
         command="evaluate",
         on_all_devices=True,
-        announce=flags.announce,
+        announce=hosts.announce,
     )
     dataset = run.config.dataset
     if values["data_dir"].value:

@@ -118,11 +118,6 @@ def no_rest(command: str, rest: Sequence[str]) -> None:
         raise UserError(f"{command} takes flags only, got {' '.join(rest)}: did you forget `--`?")
 
 
-def announce(text: str) -> None:
-    """What goes on, for a person; results alone go to stdout."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def set_up() -> None:
     """For what computes: libraries' chatter off, and compiled programs kept for the next time."""
     quiet()

@@ -30,10 +30,10 @@ def predict(argv: Sequence[str]) -> None:
     out = Path(flags.required(values, "predict", "out"))
     files = find_images(paths, out)
     flags.set_up()
-    from jaxseg import inference, runs
+    from jaxseg import hosts, inference, runs
 
     run = runs.open_run(
-        workdir, values["step"].value, changes=changes, command="predict", announce=flags.announce
+        workdir, values["step"].value, changes=changes, command="predict", announce=hosts.announce
     )
 
     def classify(image: Any) -> Any:

@@ -1,7 +1,5 @@
 """Data sets: `prepare` one, `load` a split of it, and batch it with `jaxseg.data.pipeline`."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -25,13 +23,13 @@ def load(dataset: Any, split: str) -> Source:
     """One split of the data set that a config's `dataset` part describes.
 
     Args:
-        dataset: name, data_dir, source, cache, and what the data set's own file reads.
-        split: a split's name, or a TFDS slice of one such as "train[:80%]".
+      dataset: name, data_dir, source, cache, and what the data set's own file reads.
+      split: a split's name, or a TFDS slice of one such as "train[:80%]".
 
     Raises:
-        UserError: an unknown name or split, a data set that is not prepared and can't be, or a
-            label that is neither a class nor void among a few of data made on the fly. All other
-            labels are checked when they are read by `pipeline`.
+      UserError: an unknown name or split, a data set that is not prepared and can't be, or a
+        label that is neither a class nor void among a few of data made on the fly. All other
+        labels are checked when they are read by `pipeline`.
     """
     if directory := resolve(dataset):
         from jaxseg.data.builder import PreparedSource

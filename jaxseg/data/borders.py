@@ -11,8 +11,6 @@ is zero, so that the term would weigh thin cells like gaps. Only the crop's labe
 that its edge cuts in two is two cells, and one outside is none.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -35,13 +33,8 @@ def weigher(loss: Any, classes: Classes) -> Weigh | None:
     """The weight map that a config's `loss` part asks for, as a function of a label; None if off.
 
     Raises:
-        UserError: a number out of range, or a class that the data set lacks.
+      UserError: a class that the data set lacks.
     """
-    if loss.border_weight < 0 or loss.border_sigma <= 0:
-        raise UserError(
-            f"config.loss.border_weight {loss.border_weight}, border_sigma {loss.border_sigma}: "
-            "expected 0 (off) or more, and more than 0 pixels (the paper's: 10 and 5)"
-        )
     if not loss.border_weight:
         return None
     chosen = tuple(loss.border_classes) or tuple(range(1, len(classes)))
@@ -63,10 +56,10 @@ def border_term(
     20 ms for a 512x512 slice of ISBI's with 135 cells, on one core.
 
     Args:
-        label: class indices; every index not in `objects`, void too, is background between cells.
-        objects: the classes whose components are cells.
-        weight: w0.
-        sigma: in pixels.
+      label: class indices; every index not in `objects`, void too, is background between cells.
+      objects: the classes whose components are cells.
+      weight: w0.
+      sigma: in pixels.
     """
     margin = math.ceil(REACH * sigma)
     nearest = np.full(label.shape, np.inf, np.float32)

@@ -4,8 +4,6 @@ No TensorFlow: records are array_record, images stay the bytes of their source f
 decoder reads them (TFDS's gives palette colours for indices, depending on what is installed).
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -27,6 +25,14 @@ RELABEL = (
     "relabel the mask, or prepare it as data set `folder` with a classes.json: "
     '{"names": [...], "values": [...]}'
 )
+
+
+class _Info(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self) -> None:
+        """Nothing: TFDS would ask Google's servers for what its own data sets have there.
+
+        It would leave an empty folder in the system's temporary folder, too.
+        """
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -82,7 +88,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             "label": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16),
             "name": tfds.features.Text(),
         }
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             description=type(self).__doc__,
             features=tfds.features.FeaturesDict(features),
@@ -126,7 +132,7 @@ def check_pair(
     """The image's bytes and its label.
 
     Raises:
-        UserError: either file is unreadable, their sizes differ, or a value is no class nor void.
+      UserError: either file is unreadable, their sizes differ, or a value is no class nor void.
     """
     image_bytes = pair.image.read_bytes()
     image = read_image(image_bytes, str(pair.image))
@@ -158,7 +164,7 @@ class PreparedSource:
     """One split of a prepared data set; `split` may be a TFDS slice such as "train[:80%]".
 
     Raises:
-        UserError: no such split.
+      UserError: no such split.
     """
 
     def __init__(self, directory: Path, split: str) -> None:

@@ -5,8 +5,6 @@ under it. `contents` and `of_classes` are digests of prepared records: `data.ide
 so that a run can check that it continues on the data it began with.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -23,7 +21,7 @@ if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it d
 LENGTH = 16  # hexadecimal digits: 64 bits tell a researcher's data sets apart
 
 
-def source_key(builder: type[SegmentationBuilder], source: Path, memory: Path) -> str | None:
+def source_key(builder: "type[SegmentationBuilder]", source: Path, memory: Path) -> str | None:
     """A digest of the names and contents of all files that `builder` would prepare.
 
     Every file is read once. Later calls compare sizes and times of change with those kept in the
@@ -31,7 +29,7 @@ def source_key(builder: type[SegmentationBuilder], source: Path, memory: Path) -
     that is gone and whose key is not stored.
 
     Raises:
-        UserError: the folder does not hold such a data set.
+      UserError: the folder does not hold such a data set.
     """
     memo = memory / f"{_digest(os.path.abspath(source))}.json"
     known = _read(memo)

@@ -1,7 +1,5 @@
 """Image and mask files to arrays. A file that cannot be read exactly is refused by name."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Mapping
@@ -23,11 +21,11 @@ def read_image(data: bytes | os.PathLike[str], name: str) -> UInt8[np.ndarray, "
     (65535 -> 255), and alpha is dropped: the colour stored under transparent pixels shows.
 
     Args:
-        data: the file's bytes, or its path.
-        name: what errors call the file.
+      data: the file's bytes, or its path.
+      name: what errors call the file.
 
     Raises:
-        UserError: the file is empty, truncated, not an image, or holds several frames.
+      UserError: the file is empty, truncated, not an image, or holds several frames.
     """
     data = _bytes(data)
     image = _open(data, name)
@@ -61,7 +59,7 @@ def read_mask(
     An RGB file gives what `colours` holds for each pixel's colour, -1 where it holds nothing.
 
     Raises:
-        UserError: unreadable as an image is, JPEG (which changes values), RGB without `colours`.
+      UserError: unreadable as an image is, JPEG (which changes values), RGB without `colours`.
     """
     data = _bytes(data)
     image = _open(data, name)

@@ -1,7 +1,5 @@
 """Finds the image and mask files of a folder, and pairs them."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
@@ -26,7 +24,7 @@ def find_pairs(source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
     images/ and masks/. A split without masks/ is left out with a note.
 
     Raises:
-        UserError: no such layout, no masks at all, two files of one stem, or a missing partner.
+      UserError: no such layout, no masks at all, two files of one stem, or a missing partner.
     """
     if not source.is_dir():
         raise UserError(f"{source}: no such folder")

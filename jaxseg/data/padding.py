@@ -1,7 +1,5 @@
 """How images are padded for evaluation and prediction, the same in both."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Data sets by name: preparing their files as records, and finding these again."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import importlib.util
@@ -12,11 +10,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jaxseg.data import digests
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
 
 if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it does
     from jaxseg.data.builder import SegmentationBuilder
-    from jaxseg.data.source import Classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +69,7 @@ def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Pr
     there already stay as they are.
 
     Raises:
-        UserError: an unknown name, or anything wrong with the files, with the file's name.
+      UserError: an unknown name, or anything wrong with the files, with the file's name.
     """
     from jaxseg.data.builder import read_classes, split_sizes
 
@@ -95,12 +93,12 @@ def resolve(dataset: Any) -> Path | None:
     """The folder of a data set's records, written on first use; None if it is made on the fly.
 
     Args:
-        dataset: a config's `dataset` part. With a `source`, the records of the files that are in
-            this folder now or, if it is gone, were when it was last used; otherwise those that
-            `jaxseg data prepare` wrote.
+      dataset: a config's `dataset` part. With a `source`, the records of the files that are in
+        this folder now or, if it is gone, were when it was last used; otherwise those that
+        `jaxseg data prepare` wrote.
 
     Raises:
-        UserError: neither records nor files are there, or a file is wrong.
+      UserError: neither records nor files are there, or a file is wrong.
     """
     if not hasattr(module(dataset.name), "Builder"):
         return None
@@ -154,7 +152,7 @@ def _memory(name: str, data_dir: Path) -> Path:
 
 
 def _write(
-    builder_class: type[SegmentationBuilder], source: Path, data_dir: Path, key: str, target: Path
+    builder_class: "type[SegmentationBuilder]", source: Path, data_dir: Path, key: str, target: Path
 ) -> tuple[str, ...]:
     """Writes the records; returns notes on what was left out."""
     import tensorflow_datasets as tfds
@@ -172,8 +170,8 @@ def _write(
 
 
 def _make_builder(
-    builder_class: type[SegmentationBuilder], data_dir: Path, key: str
-) -> SegmentationBuilder:
+    builder_class: "type[SegmentationBuilder]", data_dir: Path, key: str
+) -> "SegmentationBuilder":
     import tensorflow_datasets as tfds
     from absl import logging
 
@@ -191,7 +189,7 @@ def is_prepared(directory: Path) -> bool:
     return (directory / "dataset_info.json").exists()
 
 
-def _builder_class(name: str) -> type[SegmentationBuilder]:
+def _builder_class(name: str) -> "type[SegmentationBuilder]":
     builder = getattr(module(name), "Builder", None)
     if builder is None:
         raise UserError(

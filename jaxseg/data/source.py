@@ -1,7 +1,5 @@
 """The interface of a data set: classes, a length, and examples by index."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
@@ -55,7 +53,7 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
-    def difference(self, other: Classes) -> str | None:
+    def difference(self, other: "Classes") -> str | None:
         """What these say that `other` does not, in one line; colours do not matter.
 
         Such as "label 1 is 'cell', not 'membrane' (the same names in another order)".
@@ -88,7 +86,7 @@ class Classes:
         return {"names": list(self.names), "palette": [*map(list, self.palette)], "void": self.void}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Classes:
+    def from_dict(cls, fields: dict[str, Any]) -> "Classes":
         palette = tuple((int(r), int(g), int(b)) for r, g, b in fields["palette"])
         return cls(tuple(fields["names"]), palette, int(fields["void"]))
 

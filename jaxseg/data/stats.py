@@ -1,7 +1,5 @@
 """What to look at before training: class frequencies, class weights, augmented examples."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -74,8 +72,8 @@ def measure(source: Source, skipped: Skipped | None = None) -> Stats:
     """Reads every example of `source` once; those that can't be read go to `skipped`.
 
     Raises:
-        UnreadableError: an example can't be read, and there is no `skipped`.
-        LabelError: a label is neither a class nor void.
+      UnreadableError: an example can't be read, and there is no `skipped`.
+      LabelError: a label is neither a class nor void.
     """
     count, images = len(source.classes), 0
     pixels, images_with, where_present = np.zeros((3, count), np.int64)

@@ -5,16 +5,12 @@ is added to it, so that pixels are interpolated once: bilinear for the image, ne
 Corners: half-pixel centres.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Int64, UInt8
-
-from jaxseg.errors import UserError
 
 GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601, as in torchvision's ColorJitter
 
@@ -59,22 +55,6 @@ def draw(rng: np.random.Generator, augment: Any) -> Draw:
         saturation=factor(augment.saturation, u[8]),
         elastic=augment.elastic * displacements if augment.elastic else None,
     )
-
-
-def check(augment: Any) -> None:
-    """Raises UserError for values of a config's `augment` part that make no sense."""
-    if len(augment.crop_size) != 2 or min(augment.crop_size) < 1:
-        raise UserError(f"augment.crop_size {augment.crop_size}: expected (height, width)")
-    if len(augment.scale) != 2 or not 0 < augment.scale[0] <= augment.scale[1]:
-        raise UserError(f"augment.scale {augment.scale}: expected (low, high), 0 < low <= high")
-    for name in ("brightness", "contrast", "saturation"):
-        strength = getattr(augment, name)
-        if not 0 <= strength <= 1:
-            raise UserError(f"augment.{name} {strength}: expected 0 (off) to 1")
-    if not augment.elastic >= 0:
-        raise UserError(f"augment.elastic {augment.elastic}: expected 0 (off) or more pixels")
-    if augment.elastic_grid < 2:
-        raise UserError(f"augment.elastic_grid {augment.elastic_grid}: expected at least 2 points")
 
 
 def apply(

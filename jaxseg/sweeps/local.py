@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from jaxseg.sweeps.status import last_row
 POLL_SECONDS = 0.3
 GRACE_SECONDS = 300  # for a checkpoint, before a process that was asked to stop is killed
 ATTEMPTS = 2  # of a run
+PROGRAM = (sys.executable, "-m", "jaxseg.cli")
 WRONG_INPUT = 2  # the exit code: another start would not help
 
 
@@ -105,21 +107,22 @@ class Pool:
         self._signal: signal.Signals | None = None
         self._kill_at = float("inf")
         self.failed: dict[Task, str] = {}  # and why, in a line
+        self.pruned: set[Task] = set()
 
-    def run(self, tasks: Sequence[Task], refresh: Callable[[], None]) -> signal.Signals | None:
-        """Run all of `tasks`, in their order where nothing keeps one waiting.
+    def run(self, waiting: list[Task], refresh: Callable[[], None]) -> signal.Signals | None:
+        """Run all tasks of `waiting`, in their order where nothing keeps one waiting.
 
         Args:
-          tasks: those that are not finished yet.
-          refresh: is called a few times a second.
+          waiting: those that are not finished yet. A task that begins is taken from the list.
+          refresh: is called a few times a second, and may add to `waiting`.
 
         Returns:
           The signal that stopped the sweep, after every process has ended; None: all is done.
         """
-        waiting = list(tasks)
-        self._unfinished = {task.workdir for task in tasks if task.trains}
+        self._unfinished = {task.workdir for task in waiting if task.trains}
         with self._handling_signals():
             try:
+                refresh()
                 while self._processes or (waiting and not self._signal):
                     waiting[:0] = self._collect()
                     if not self._signal:
@@ -131,6 +134,17 @@ class Pool:
             finally:
                 self._kill()  # nothing may outlive an error here
         return self._signal
+
+    @property
+    def num_free(self) -> int:
+        return len(self._free)
+
+    def prune(self, task: Task) -> None:
+        """Have a running task stop, for it promises little; it has not failed."""
+        self.pruned.add(task)
+        for process in self._processes:
+            if process.task == task:
+                process.popen.send_signal(signal.SIGTERM)
 
     def is_running(self, task: Task) -> bool:
         return any(process.task == task for process in self._processes)
@@ -161,7 +175,7 @@ class Pool:
         self._attempts[task] = self._attempts.get(task, 0) + 1
         task.log.parent.mkdir(parents=True, exist_ok=True)
         child = [sys.executable, "-m", "jaxseg.sweeps.child", str(os.getpid())]
-        command = [*child, sys.executable, "-m", "jaxseg.cli", *task.words]
+        command = [*child, *PROGRAM, *task.words]
         with task.log.open("ab") as log, _confined_to(slot.cores):
             popen = subprocess.Popen(
                 command,
@@ -186,7 +200,7 @@ class Pool:
                 self._announce(f"{task.name}: finished")
                 if task.trains:
                     self._unfinished.discard(task.workdir)
-            elif not self._signal:
+            elif task not in self.pruned and not self._signal:
                 line = last_line(task.log) or f"ended with code {code}"
                 if code == WRONG_INPUT or self._attempts[task] == ATTEMPTS:
                     self._fail(task, line)
@@ -244,9 +258,14 @@ def _confined_to(cores: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
+_ERROR = re.compile(r"jaxseg: |[\w.]*(Error|Exception|Interrupt): ")
+
+
 def last_line(log: Path) -> str:
-    """The last line of a log that says something: an error names itself there."""
+    """The last line of a log that names an error, else the last one that says something."""
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
         lines = file.read().decode(errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if _ERROR.match(line)]
+    return next(reversed(errors or said), "").removeprefix("jaxseg: error: ")

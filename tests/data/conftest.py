@@ -82,3 +82,38 @@ def make_augment():
 @pytest.fixture
 def make_dataset():
     return dataset_config
+
+
+@pytest.fixture
+def make_mask():
+    """Random values, each of them at least once."""
+    rng = np.random.default_rng(0)
+
+    def make(values, shape=(6, 8)):
+        mask = rng.choice(values, shape)
+        mask.flat[: len(values)] = values
+        return mask
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path, make_mask):
+    """Two splits of three classes and void; image sizes differ."""
+    root = tmp_path / "my data"
+    for i in range(5):
+        write_pair(root / "train", f"t{i}", make_mask([0, 1, 2, 255], (6 + i, 8)), seed=i)
+    for i in range(2):
+        write_pair(root / "val", f"v{i}", make_mask([0, 1, 2]), seed=10 + i)
+    return root
+
+
+@pytest.fixture
+def nothing_prepared():
+    """Whether a folder holds neither finished nor unfinished records."""
+
+    def check(data_dir):
+        names = ("dataset_info.json", "*.array_record*")
+        return not any(list(data_dir.rglob(name)) for name in names)
+
+    return check

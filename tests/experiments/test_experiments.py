@@ -1,4 +1,4 @@
-"""The files of experiments/: every row has a valid config, published numbers are the papers'."""
+"""Every row of every scale of experiments/ has a valid config; published numbers are quoted."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The lines of `jaxseg weights inspect`, see also tests/test_cli.py."""
+"""The lines of `jaxseg weights inspect`, see also tests/cli/test_weights.py."""
 
 import shlex
 from typing import Any

@@ -1,7 +1,5 @@
 """A batch, the iterator that gives one after another, and the sizes that one can have."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
@@ -62,7 +60,7 @@ class BatchIterator(Iterator[Batch]):
     def close(self) -> None:
         self._batches.close()
 
-    def __enter__(self) -> BatchIterator:
+    def __enter__(self) -> "BatchIterator":
         return self
 
     def __exit__(self, *error: object) -> None:

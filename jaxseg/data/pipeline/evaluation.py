@@ -1,7 +1,5 @@
 """Batches of evaluation: every example of a split once, whole and unscaled."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools

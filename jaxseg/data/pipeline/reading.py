@@ -1,7 +1,5 @@
 """Reading examples: by several threads, in order, each label checked, errors named or skipped."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections import deque
@@ -49,9 +47,9 @@ def read(source: Source, index: int, skipped: Skipped | None) -> Example | None:
     """An example whose label holds nothing but classes and void; None if it goes to `skipped`.
 
     Raises:
-        UnreadableError: it can't be read, and there is no `skipped`.
-        LabelError: a value is neither a class nor void. That is never skipped: it would mean that
-            other examples are labelled wrongly as well.
+      UnreadableError: it can't be read, and there is no `skipped`.
+      LabelError: a value is neither a class nor void. That is never skipped: it would mean that
+        other examples are labelled wrongly as well.
     """
     example = attempt(source.__getitem__, index, skipped)
     if example is not None:

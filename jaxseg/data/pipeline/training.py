@@ -1,7 +1,5 @@
 """Batches of training: shuffled, repeated and augmented, the same from any start."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import itertools
@@ -51,22 +49,21 @@ def train_batches(
     is the same for any number of workers or processes, and from any start.
 
     Args:
-        source: the examples.
-        start: the first batch's number.
-        batch_size: examples in a batch over all processes; each process gets its contiguous part.
-        seed: not negative.
-        augment: a config's `augment` part (see `transforms`).
-        mean: RGB in 0..255, what padding is filled with.
-        workers: reading threads.
-        prefetch: batches read ahead.
-        weigh: gives a batch's `weight` from the augmented labels (see `borders`).
-        context: pixels on every side of a crop that the model gives no logits for.
-        skipped: gets the examples that can't be read; the next in the epoch's order replaces them.
-            None: they raise an UnreadableError.
-        process_index: this process, of `process_count`.
-        process_count: must divide `batch_size`.
+      source: the examples.
+      start: the first batch's number.
+      batch_size: examples in a batch over all processes; each process gets its contiguous part.
+      seed: not negative.
+      augment: a checked config's `augment` part (see `transforms`).
+      mean: RGB in 0..255, what padding is filled with.
+      workers: reading threads.
+      prefetch: batches read ahead.
+      weigh: gives a batch's `weight` from the augmented labels (see `borders`).
+      context: pixels on every side of a crop that the model gives no logits for.
+      skipped: gets the examples that can't be read; the next in the epoch's order replaces them.
+        None: they raise an UnreadableError.
+      process_index: this process, of `process_count`.
+      process_count: must divide `batch_size`.
     """
-    transforms.check(augment)
     check_counts(len(source), batch_size, workers, process_count)
     local = batch_size // process_count
     first = process_index * local

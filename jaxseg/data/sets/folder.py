@@ -9,8 +9,6 @@ Without it the masks must hold 0, 1, 2, ... and perhaps 255 for void, and the cl
 class_0, class_1, ...
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path
@@ -76,7 +74,7 @@ def read_classes(path: Path) -> Coding:
     """Reads a classes.json.
 
     Raises:
-        UserError: not JSON, an unknown key, or lists of different lengths.
+      UserError: not JSON, an unknown key, or lists of different lengths.
     """
     try:
         return _coding(json.loads(path.read_text()), path)
@@ -121,7 +119,7 @@ def infer_classes(pairs: dict[str, list[Pair]]) -> Coding:
     """Classes from the values found in all masks, which must be 0, 1, 2, ... and perhaps 255.
 
     Raises:
-        UserError: the values leave gaps, or there is a single class.
+      UserError: the values leave gaps, or there is a single class.
     """
     found: dict[int, Path] = {}  # value -> the first mask that holds it
     every = [pair for split in pairs.values() for pair in split]

@@ -4,8 +4,6 @@ Nothing to download, so it is what the quick start trains on. Colour alone does 
 classes: their hues overlap widely, and the ground takes any. Outline and texture do.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import cv2
@@ -43,11 +41,11 @@ class Options:
     seed: int = 0
 
 
-def load(dataset: Dataset, split: str) -> Shapes:
+def load(dataset: Dataset, split: str) -> "Shapes":
     """A split, as `dataset.options` describe it.
 
     Raises:
-        UserError: no such split, or an unknown option.
+      UserError: no such split, or an unknown option.
     """
     try:
         options = Options(**dataset.options)

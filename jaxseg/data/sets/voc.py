@@ -1,7 +1,5 @@
 """PASCAL VOC 2012 segmentation, 21 classes; the additional masks of SBD where they are there."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from jaxseg.data.builder import SegmentationBuilder

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from PIL import Image
+
+
+def test_evaluate_writes_what_it_prints(workdir, jaxseg):
+    code, out, _ = jaxseg("evaluate", "--workdir", workdir, "--step", "latest")
+    assert code == 0
+    written = json.loads((workdir / "eval/val/4.json").read_text())
+    assert written["examples"] == 5
+    assert written["step"] == 4
+    assert f"{100 * written['iou']['circle']:.2f}" in out
+    code, out, _ = jaxseg("evaluate", "--workdir", workdir, "--split", "train")
+    assert code == 0
+    assert json.loads(next((workdir / "eval/train").glob("*.json")).read_text())["examples"] == 16
+
+
+def test_evaluate_repeats_the_number_of_training(workdir, jaxseg):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    trained = {row["step"]: row["val/miou"] for row in rows if "val/miou" in row}
+    for step in (2, 4):
+        jaxseg("evaluate", "--workdir", workdir, "--step", step)
+        written = json.loads((workdir / f"eval/val/{step}.json").read_text())
+        assert written["miou"] == trained[step]
+
+
+def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, jaxseg, tmp_path):
+    argv = ["--workdir", workdir, "--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
+    code, out, err = jaxseg("evaluate", *argv)
+    assert code == 0
+    assert "compiling" not in out  # which is for results
+    assert "images 8x48x64x3" in err  # five, and three to fill eight devices
+    written = next((workdir / "eval/val").glob("*-eval.canvas=(48,64)-eval.batch_size=5.json"))
+    changes = json.loads(written.read_text())["changes"]
+    assert changes == ["--config.eval.canvas=(48, 64)", "--config.eval.batch_size=5"]
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    argv = ["--out", tmp_path / "out", "--config.eval.size_multiple=50", tmp_path / "photo.png"]
+    code, out, err = jaxseg("predict", "--workdir", workdir, *argv)
+    assert code == 0
+    assert "images 1x50x50x3" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("eval.size_multipel=64", "the config has no key 'eval.size_multipel'"),
+        ("eval.size_multiple=0", "config.eval.size_multiple is 0, expected at least 1"),
+        ("model.width=8", "does not fit this config's model"),
+        ("augment.flip", "--config.augment.flip has no value: write --config.augment.flip=VALUE"),
+    ],
+)
+def test_values_that_a_run_cannot_take(workdir, jaxseg, change, message):
+    code, _, err = jaxseg("evaluate", "--workdir", workdir, f"--config.{change}")
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
