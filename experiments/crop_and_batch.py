@@ -7,7 +7,7 @@ that are not upsampled in training have no row: the loss always sees labels at f
 norm that is not fine-tuned is in batch_norm.py.)
 
 Scale `small`: CamVid, MobileNetV2 from ImageNet weights (README, "Pretrained weights"; another file
-is given by --config.init_from), crops of 128x160 and 80x100 pixels, of images at half to full size.
+is given by --config.init_from), crops of 128x160 and 96x96 pixels.
 Scale `full`: the paper's net and first schedule, configs/voc.py.
 """
 
@@ -39,7 +39,7 @@ EXPERIMENT = Experiment(
                 "augment.scale": (0.5, 1.0),
                 "eval.every": 0,
             },
-            rows={"small-crop": {"augment.crop_size": (80, 100)}},
+            rows={"small-crop": {"augment.crop_size": (96, 96)}},
         ),
         "full": Scale(
             "configs/voc.py:deeplabv3,backbone=resnet101,multi_grid=(1,2,4),norm_momentum=0.9997",

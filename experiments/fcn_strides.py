@@ -40,7 +40,7 @@ EXPERIMENT = Experiment(
         "small": Scale(
             "configs/camvid.py:fcn,width_multiplier=0.25,fc_width=256,batch_norm=True",
             {
-                "total_steps": 80,
+                "total_steps": 120,
                 "batch_size": 4,
                 "schedule.learning_rate": 2e-3,
                 "schedule.warmup_steps": 10,
@@ -48,7 +48,7 @@ EXPERIMENT = Experiment(
                 "augment.scale": (0.5, 1.0),
                 "eval.every": 0,
             },
-            rows={name: {"total_steps": 240} for name in AS_LONG},
+            rows={name: {"total_steps": 360} for name in AS_LONG},
         ),
         "full": Scale(
             "configs/voc.py:fcn",
