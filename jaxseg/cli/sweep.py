@@ -60,6 +60,10 @@ def sweep(argv: Sequence[str]) -> None:
     if not argv or argv[0] not in PARTS:
         given = repr(argv[0]) if argv else "nothing"
         raise UserError(f"jaxseg sweep: expected {', '.join(PARTS)}, got {given}")
+    if argv[0] != "report":
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # a GPU's memory is for the runs
     PARTS[argv[0]](argv[1:])
 
 
