@@ -33,7 +33,7 @@ EXPERIMENT = Experiment(
             {
                 "dataset.train_split": "train[:30]",
                 "augment.elastic": 5.0,
-                "total_steps": 150,
+                "total_steps": 300,
                 "augment.crop_size": (128, 128),
                 "schedule.learning_rate": 2e-3,
                 "schedule.warmup_steps": 10,

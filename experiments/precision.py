@@ -21,7 +21,7 @@ EXPERIMENT = Experiment(
         "small": Scale(
             "configs/nuclei.py:unet,width=8",
             {
-                "total_steps": 150,
+                "total_steps": 300,
                 "augment.crop_size": (128, 128),
                 "schedule.learning_rate": 2e-3,
                 "schedule.warmup_steps": 10,

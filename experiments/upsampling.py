@@ -33,7 +33,7 @@ EXPERIMENT = Experiment(
             "configs/nuclei.py:unet,width=8",
             {
                 **EVALS,
-                "total_steps": 150,
+                "total_steps": 300,
                 "augment.crop_size": (128, 128),
                 "schedule.learning_rate": 2e-3,
                 "schedule.warmup_steps": 10,
