@@ -49,7 +49,7 @@ def load_config(workdir: Path) -> ConfigDict:
         )
     values, added = migrate(json.loads(path.read_text()))
     if added := sorted(added - FREE_KEYS):
-        told = ", ".join(f"{key}={_flat(values)[key]!r}" for key in added)
+        told = ", ".join(f"{key}={flatten(values)[key]!r}" for key in added)
         print(
             f"{path} is of an earlier version; what it lacks is as it was: {told}", file=sys.stderr
         )
@@ -61,10 +61,10 @@ def migrate(stored: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
 
     What is added has the value that reproduces what the run did before the key existed.
     """
-    flat = _flat(stored)
+    flat = flatten(stored)
     if flat.pop("model.dilate_strided", False):
         flat["model.first_block_rate"] = "own"
-    known = {**_flat(defaults.get_config(flat["model.name"]).to_dict()), **BEFORE}
+    known = {**flatten(defaults.get_config(flat["model.name"]).to_dict()), **BEFORE}
     flat = {k if k in known else RENAMED.get(k, k): value for k, value in flat.items()}
     flat = {key: value for key, value in flat.items() if key not in REMOVED - known.keys()}
     added = {key for key in known if key not in flat and not _is_foreign(key, flat)}
@@ -170,7 +170,7 @@ def check_config(config: ConfigDict) -> Config:
       UserError: what would otherwise only fail later, hours into a run.
     """
     checked = _section(Config, config.to_dict(), "config.")
-    flat = _flat(to_dict(checked))
+    flat = flatten(to_dict(checked))
     for key, interval in RANGES.items():
         values = flat[key] if isinstance(flat[key], tuple) else (flat[key],)
         if not all(value in interval for value in values):
@@ -226,7 +226,7 @@ def _of_type(kind: Any, value: Any, key: str) -> Any:
 
 def digest(config: Config) -> str:
     """The same for configs that give the same numbers; `FREE_KEYS` do not count."""
-    flat = _flat(to_dict(config))
+    flat = flatten(to_dict(config))
     kept = {key: value for key, value in flat.items() if key not in FREE_KEYS}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -251,7 +251,7 @@ def store_config(config: Config, workdir: Path, *, write: bool = True) -> None:
 
 
 def _refuse_difference(old: dict[str, Any], new: dict[str, Any], workdir: Path) -> None:
-    before, now = _flat(old), _flat(new)
+    before, now = flatten(old), flatten(new)
     keys = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     changed = [f"{k}: {before.get(k)!r} -> {now.get(k)!r}" for k in keys if k not in FREE_KEYS]
     if changed:
@@ -272,9 +272,10 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Sections of a config as keys with dots."""
     flat = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        flat.update(_flat(value, name + ".") if isinstance(value, dict) else {name: value})
+        flat.update(flatten(value, name + ".") if isinstance(value, dict) else {name: value})
     return flat

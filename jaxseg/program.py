@@ -48,7 +48,7 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
     scorers = evaluators.build(config.evals, classes)
     devices = parallel.create(config.parallel, fsdp=config.fsdp)
     name = config.model.name
-    model = _model(config, num_classes, devices.statistics(config.batch_norm))
+    model = build_model(config, num_classes, devices.statistics(config.batch_norm))
     lowered = _with_lowerings(config, devices)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(steps.normalize, mean=config.dataset.mean, std=config.dataset.std)
@@ -99,12 +99,13 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
 def check_parts(config: Config) -> None:
     """Raise UserError for what is wrong with a config whatever its data; nothing is computed."""
     catalogue.check(config.lowerings)
-    model = _model(config, num_classes=2, statistics=GLOBAL)
+    model = build_model(config, num_classes=2, statistics=GLOBAL)
     inference.check(model, config.augment.crop_size, config.eval.tile_size)
     optimizers.optimizer(config)
 
 
-def _model(config: Config, num_classes: int, statistics: Statistics) -> SegmentationModel:
+def build_model(config: Config, num_classes: int, statistics: Statistics) -> SegmentationModel:
+    """The module that `config.model` names, with its options."""
     return models.build(
         config.model.name,
         num_classes,

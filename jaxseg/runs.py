@@ -16,6 +16,7 @@ import datetime
 import importlib.metadata
 import json
 import platform
+import resource
 import shlex
 import socket
 import subprocess
@@ -191,7 +192,7 @@ class Record:
 
     def _store(self, status: str) -> None:
         ending = {"status": status, "step": self._step, "reason": self._reason}
-        self._start.update(ending)
+        self._start.update(ending, peak_memory=_peak_memory())
         self._values.update(ending, ended=self._start.get("ended"))
         if self._write:
             files.write_text(self._path, json.dumps(self._values, indent=1) + "\n")
@@ -199,6 +200,16 @@ class Record:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _peak_memory() -> dict[str, int | None]:
+    """The most bytes that this process and its first device have held; None: not told."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
+    on_device = jax.local_devices()[0].memory_stats() or {}
+    return {
+        "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "device": on_device.get("peak_bytes_in_use"),
+    }
 
 
 def _program_name() -> str:

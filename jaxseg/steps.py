@@ -131,11 +131,16 @@ def eval_step(
 ) -> dict[str, Any]:
     """The sums of every evaluator over `batch`, at the labels' resolution.
 
-    It holds image, label, mask bool [b] and what else `predict_step` needs.
+    It holds image, label, mask bool [b] and what else `predict_step` needs. Evaluators that ask for
+    scores find them in it: the compiler sees that both come from one pass through the model.
     """
     prediction = predict_step(
         variables, batch, model=model, normalize=normalize, tile_size=tile_size
     )
+    if any(each.needs_scores for each in evaluators.values()):
+        images = normalize(batch["image"])
+        scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
+        batch = {**batch, "scores": scores}
     sums = {name: each.update(prediction, batch) for name, each in evaluators.items()}
     return _sum_devices(sums, axis_name)
 

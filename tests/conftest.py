@@ -90,7 +90,7 @@ def tiny_config() -> ConfigDict:
     # Imported here: what is imported before pytest is set up escapes the check of its shapes.
     from configs import quickstart
 
-    config = quickstart.get_config("unet,width=4,depth=2")
+    config = quickstart.get_config("unet,width=4,depth=1")
     config.total_steps = 6
     config.batch_size = 8
     config.log_every = 1
@@ -109,7 +109,7 @@ def tiny_config() -> ConfigDict:
 def config_with_averages() -> ConfigDict:
     from configs import quickstart
 
-    config = quickstart.get_config("unet,width=4,depth=2")
+    config = quickstart.get_config("unet,width=4,depth=1")
     config.update(total_steps=2, batch_size=8, num_predictions=0, ema_decay=0.5, seed=3)
     config.dataset.image_size = config.augment.crop_size = (32, 32)
     config.dataset.train_examples = config.dataset.val_examples = 8

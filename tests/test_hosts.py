@@ -18,7 +18,7 @@ import pytest
 from experiments.faults import final_state, log
 from jaxseg import checkpoint, hosts
 
-CONFIG = "configs/quickstart.py:unet,width=4,depth=2"
+CONFIG = "configs/quickstart.py:unet,width=4,depth=1"
 ARGS = {
     "total_steps": 20, "batch_size": 4, "log_every": 1, "num_predictions": 1,
     "dataset.image_size": "(32, 32)", "dataset.train_examples": 10, "dataset.val_examples": 7,
@@ -94,13 +94,28 @@ def steps(workdir):
     return [row["step"] for row in log(workdir) if "loss" in row]
 
 
-def wait_for(started, workdir, step):
-    deadline = time.monotonic() + 120
-    while step not in steps(workdir):
-        for process in started:
-            assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+# `jaxseg` whose process VICTIM gets signal NUMBER after step AT. On a busy machine the run would be
+# over before a signal from outside came.
+SIGNALLED = """
+import os, sys, time
+from jaxseg import cli
+from jaxseg.writers import StepLog
+victim, number, at, *words = sys.argv[1:]
+log_step = StepLog.step
+def step(self, step, *rest):
+    log_step(self, step, *rest)
+    if f"--process_id={victim}" in words and step >= int(at):
+        if step == int(at):
+            os.kill(os.getpid(), int(number))
+        time.sleep(0.3)  # JAX looks for signals once a second
+StepLog.step = step
+sys.exit(cli.main(words))
+"""
+
+
+def signalled(workdir, victim, number, at):
+    words = command(workdir)
+    return [words[0], "-c", SIGNALLED, str(victim), str(int(number)), str(at), *words[3:]]
 
 
 def assert_same_run(workdir, other):
@@ -128,10 +143,10 @@ def alone(tmp_path_factory):
     return workdir
 
 
-BY_PMAP = pytest.param(2, 1, "pmap", marks=pytest.mark.slow)
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in [(4, 1, "jit"), (2, 1, "pmap")]]
 
 
-@pytest.mark.parametrize(("processes", "devices", "by"), [(2, 2, "jit"), (4, 1, "jit"), BY_PMAP])
+@pytest.mark.parametrize(("processes", "devices", "by"), [(2, 2, "jit"), *SLOW])
 def test_processes_train_and_evaluate_as_one(alone, tmp_path, processes, devices, by):
     words = command(tmp_path, f"--config.parallel={by}")
     with together(words, processes, devices) as started:
@@ -170,9 +185,7 @@ def test_a_signal_to_one_stops_all_and_one_process_goes_on(alone, tmp_path):
     """SIGUSR2 to the second of two, then SIGINT to the first of two, then one by itself."""
     stopped_at = 0
     for victim, number, codes in [(1, signal.SIGUSR2, (143, 140)), (0, signal.SIGINT, (130, 143))]:
-        with together(command(tmp_path), 2, 1) as started:
-            wait_for(started, tmp_path, stopped_at + 6)
-            started[victim].send_signal(number)
+        with together(signalled(tmp_path, victim, number, stopped_at + 2), 2, 1) as started:
             said = [process.communicate(timeout=120)[0] for process in started]
         assert tuple(process.returncode for process in started) == codes, said
         assert f"jaxseg: {number.name}: saving, then stopping" in said[victim]
@@ -327,19 +340,15 @@ def test_which_errors_mean_that_a_process_is_gone(error, lost):
 
 @pytest.mark.slow
 def test_a_process_that_hangs_ends_the_other_within_a_minute(tmp_path):
-    with together(command(tmp_path), 2, 1) as started:
-        wait_for(started, tmp_path, 3)
-        started[1].send_signal(signal.SIGSTOP)
-        said, _ = started[0].communicate(timeout=60)
+    with together(signalled(tmp_path, 1, signal.SIGSTOP, 3), 2, 1) as started:
+        said, _ = started[0].communicate(timeout=120)
     assert started[0].returncode != 0
     assert "JAX distributed service detected fatal errors" in said
 
 
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_dead_process_ends_the_other_with_a_message(tmp_path, victim):
-    with together(command(tmp_path), 2, 1) as started:
-        wait_for(started, tmp_path, 3)
-        started[victim].kill()
-        said, _ = started[1 - victim].communicate(timeout=60)
+    with together(signalled(tmp_path, victim, signal.SIGKILL, 3), 2, 1) as started:
+        said, _ = started[1 - victim].communicate(timeout=120)
     assert started[1 - victim].returncode != 0
     assert any("lost another one" in line for line in ours(said))

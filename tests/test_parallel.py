@@ -16,6 +16,7 @@ from jaxseg.compilation import Announced
 from jaxseg.config import check_config
 from jaxseg.data import pipeline
 from jaxseg.errors import UserError
+from jaxseg.models import resnet
 from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.program import build_program, xla_options
@@ -73,10 +74,11 @@ def test_devices_and_compilers_give_the_same_training(sgd_config, monkeypatch):
         assert_same(got, want)
 
 
-@pytest.mark.parametrize("way", ["jit", "pmap"])
 def test_clipped_gradients_and_auxiliary_losses_are_the_same_on_all_devices(
-    sgd_config, monkeypatch, way
+    sgd_config, monkeypatch
 ):
+    *kind, _ = resnet.VARIANTS["resnet18"]
+    monkeypatch.setitem(resnet.VARIANTS, "resnet18", (*kind, (1, 1, 1, 1)))  # quick to compile
     sgd_config.model = defaults.model_config(
         "fcn_resnet,backbone=resnet18,width_multiplier=0.0625,aux_head=true,dropout=0.0"
     )
@@ -85,9 +87,10 @@ def test_clipped_gradients_and_auxiliary_losses_are_the_same_on_all_devices(
     sgd_config.optimizer.grad_clip_norm = 0.1
     sgd_config.optimizer.encoder_lr_multiplier = 0.5
     want, want_losses = train(sgd_config, "one device", monkeypatch)
-    got, losses = train(sgd_config, way, monkeypatch)
-    np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
-    assert_same(got, want)
+    for way in ("jit", "pmap"):
+        got, losses = train(sgd_config, way, monkeypatch)
+        np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
+        assert_same(got, want)
 
 
 def assert_same(got, want):
@@ -113,7 +116,7 @@ def test_statistics_of_batch_norm_mean_the_same_under_both_compilers(
     differences = jax.tree.map(
         lambda a, b: np.abs(a - b).max(), by_jit.batch_stats, by_global.batch_stats
     )
-    assert max(jax.tree.leaves(differences)) > 1e-3  # far from rounding
+    assert max(jax.tree.leaves(differences)) > 1e-4  # far from rounding
     if policy == "frozen":
         program, _ = build(sgd_config, "one device", monkeypatch)
         fresh = program.init_state()
@@ -135,6 +138,7 @@ def test_parts_of_a_batch_add_up_to_the_gradient_of_the_whole(sgd_config, monkey
 
 def test_the_state_is_split_over_devices_and_trains_the_same(sgd_config, monkeypatch):
     monkeypatch.setattr(parallel, "SHARDED_FROM", 512)
+    sgd_config.model.width = 8  # most parameters are in arrays that large
     want, want_losses = train(sgd_config, ("jit", 8), monkeypatch)
     sgd_config.fsdp = True
     got, losses = train(sgd_config, ("jit", 8), monkeypatch)

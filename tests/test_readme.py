@@ -58,7 +58,7 @@ def test_a_command_and_its_flags_are_in_the_help(words):
     flags = [match[1] for word in words if (match := re.match(r"\[?(--\w+)(?![\w.])", word))]
     for flag in flags:
         assert re.search(rf"{flag}\b", text), f"jaxseg {words[0]} has no {flag}"
-    if words[0] in ("data", "weights", "bench"):
+    if words[0] in ("data", "weights", "bench", "sweep"):
         for action in words[1].split("\\|"):
             assert re.search(rf"jaxseg {words[0]} {action}\b", text)
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from experiments.faults import continued_at, differences, final_state, log, numbers
-from jaxseg import checkpoint, defaults, train
+from jaxseg import checkpoint, data, defaults, train
 from jaxseg.compilation import Announced
-from jaxseg.config import load_config
+from jaxseg.config import check_config, load_config
 from jaxseg.errors import NonFiniteLossError, UserError
 from jaxseg.program import build_program
 
@@ -33,7 +33,7 @@ ARGS = {
 
 def command(workdir):
     overrides = [f"--config.{key}={value}" for key, value in ARGS.items()]
-    config = "configs/quickstart.py:unet,width=4,depth=2,dropout=(0.5,)"
+    config = "configs/quickstart.py:unet,width=4,depth=1,dropout=(0.5,)"
     return [sys.executable, "-m", "jaxseg.cli", "train", "--config", config,
             "--workdir", str(workdir), *overrides]  # fmt: skip
 
@@ -144,12 +144,32 @@ def test_a_mistake_leaves_no_trace_in_the_workdir(tiny_config, tmp_path, one_dev
     assert not (tmp_path / "run").exists()
 
 
+MODELS = [
+    "fcn,width_multiplier=0.0625,fc_width=16",
+    "deeplabv3plus,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,decoder_channels=8,aux_head=true",
+]
+PLAIN = "unet,width=4,depth=1,batch_norm=false"  # no statistics to save
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_of_every_model_changes_no_shape_and_no_type(tiny_config, one_device, model):
+    tiny_config.model = defaults.model_config(model)
+    tiny_config.dtype = "bfloat16"
+    tiny_config.ema_decay = 0.5
+    config = check_config(tiny_config)
+    classes = data.load(config.dataset, "val").classes
+    program = build_program(config, classes, announce=lambda _: None)
+    state = jax.eval_shape(program.init_state)
+    image = jax.ShapeDtypeStruct((8, 32, 32, 3), np.uint8)
+    label = jax.ShapeDtypeStruct((8, 32, 32), np.int32)
+    after, _ = program.train_step.lower(state, {"image": image, "label": label}).out_info
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert (new.shape, new.dtype) == (old.shape, old.dtype)
+
+
 @pytest.mark.parametrize(
-    "model",
-    [
-        "fcn,width_multiplier=0.0625,fc_width=16",  # no batch norm: no statistics to save
-        "deeplabv3plus,backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,decoder_channels=8,aux_head=true",
-    ],
+    "model", [PLAIN, *(pytest.param(model, marks=pytest.mark.slow) for model in MODELS)]
 )
 def test_every_model_trains_saves_and_continues(tiny_config, tmp_path, one_device, model):
     tiny_config.model = defaults.model_config(model)

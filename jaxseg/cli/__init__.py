@@ -5,7 +5,18 @@ import sys
 from collections.abc import Callable, Sequence
 
 from jaxseg import signals
-from jaxseg.cli import allocator, bench, data, evaluate, models, predict, sweep, train, weights
+from jaxseg.cli import (
+    allocator,
+    bench,
+    data,
+    evaluate,
+    models,
+    predict,
+    report,
+    sweep,
+    train,
+    weights,
+)
 from jaxseg.errors import UserError, explain, print_end, suggest
 
 HELP = """\
@@ -14,6 +25,7 @@ jaxseg: train, evaluate and look at segmentation networks in JAX
   jaxseg train     train a model from a config, or continue a run
   jaxseg evaluate  score a run on a split: per-class IoU
   jaxseg predict   masks and overlays for your own images
+  jaxseg report    a run on one page: scores, curves, confusion, best and worst images
   jaxseg sweep     an ablation: rows x seeds of runs, on one machine or a cluster
   jaxseg data      prepare a data set, show what training sees, count its classes
   jaxseg models    every model: paper, parameters, multiply-adds, whose weights fit
@@ -31,6 +43,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train": train.train,
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
+    "report": report.report,
     "sweep": sweep.sweep,
     "data": data.data,
     "models": models.models,

@@ -15,7 +15,7 @@ TUNABLES = {
     "glibc.malloc.arena_max": "1",
 }
 HUGE_PAGES = {"glibc.malloc.hugetlb": "1"}  # of 2 MB, where Linux gives them to those who ask
-COMMANDS = ("train", "evaluate", "predict", "bench")
+COMMANDS = ("train", "evaluate", "predict", "report", "bench")
 
 
 def use(command: str) -> None:

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ def sweep(argv: Sequence[str]) -> None:
     jaxseg sweep show EXPERIMENT[:SCALE]
     jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR [--seeds N] [--only ROW,...]
                      [--slots N | --slurm KEY=VALUE,...] [--config.KEY=VALUE ...]
+    jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR --search N [--slots N]
     jaxseg sweep status DIR
+    jaxseg sweep report DIR [--baseline ROW] [--out PATH]
+    jaxseg sweep diff RUN RUN
 
       show           the rows, their configs and published numbers, all checked; nothing is run
       run            every row with every seed, each a folder DIR/ROW/seedN that `jaxseg train`
@@ -32,6 +35,9 @@ def sweep(argv: Sequence[str]) -> None:
                      finished and adds what is new
       status         where each run stands, from the folders alone; of a sweep in Slurm's queue,
                      also what waits there
+      report         the rows compared, with intervals over seeds, published numbers and costs;
+                     prints Markdown, writes DIR/report.md, .csv and .json
+      diff           two runs' folders: what differs in config, versions and scores
 
       EXPERIMENT               a file of experiments/
       SCALE                    one of its scales, such as small or full; the first by default
@@ -41,8 +47,13 @@ def sweep(argv: Sequence[str]) -> None:
       --slots N                so many runs at a time: GPUs of CUDA_VISIBLE_DEVICES, or shares of
                                the CPU's cores; by default every GPU, or one run on all cores
       --slurm KEY=VALUE,...    submit each run as a job of Slurm, and end (see below)
+      --search N               N trials of what the experiment's `search` names, by Optuna; the
+                               unpromising ones are stopped after an evaluation
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR
       --config.KEY=VALUE       for all rows; a row's own value comes first
+
+      --baseline ROW           compare with this row instead of the experiment's baseline
+      --out PATH               write PATH.md, PATH.csv and PATH.json instead
 
     Ctrl-C has all runs save and stop; a second one ends them at once.
 
@@ -65,7 +76,7 @@ def sweep(argv: Sequence[str]) -> None:
       sbatch --exclusive --gpus-per-node=8 --time=24:00:00 --signal=B:USR2@300 \
         --wrap "exec jaxseg sweep run EXPERIMENT --workdir DIR"
 
-    Examples:
+    Example:
       jaxseg sweep run experiments/fcn_strides.py:small --workdir runs/fcn_strides
       jaxseg sweep run experiments/fcn_strides.py:full --workdir runs/fcn_strides_full \
         --slurm partition=gpu,cpus_per_task=8,mem_gb=32
@@ -73,6 +84,10 @@ def sweep(argv: Sequence[str]) -> None:
     if not argv or argv[0] not in PARTS:
         given = repr(argv[0]) if argv else "nothing"
         raise UserError(f"jaxseg sweep: expected {', '.join(PARTS)}, got {given}")
+    if argv[0] != "report":
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # a GPU's memory is for the runs
     PARTS[argv[0]](argv[1:])
 
 
@@ -98,18 +113,29 @@ def show(argv: Sequence[str]) -> None:
 
 
 def run(argv: Sequence[str]) -> None:
-    from jaxseg.sweeps import plan
-
     values = flags.define()
-    flags.string(values, "workdir", "data_dir", "slurm", seeds="0", only="", slots="0")
+    flags.string(values, "workdir", "data_dir", seeds="0", only="", slots="0", search="0", slurm="")
     argv, changes = flags.split_overrides(argv)
     source = _one(flags.parse(values, "sweep run", argv), "run", "EXPERIMENT[:SCALE]")
     workdir = Path(flags.required(values, "sweep run", "workdir"))
-    if values["slurm"].present and values["slots"].present:
-        raise UserError("sweep run got --slots and --slurm: jobs of Slurm take no slots here")
     if values["data_dir"].value:
         changes = [*changes, f"--config.dataset.data_dir={values['data_dir'].value}"]
     flags.quiet()
+    if values["slurm"].present and (values["slots"].present or values["search"].present):
+        raise UserError("--slurm leaves the queue to Slurm: leave out --slots and --search")
+    trials = flags.count(values, "sweep run", "search")
+    if trials:
+        if values["seeds"].present or values["only"].present:
+            raise UserError("--search has one seed and no rows: leave out --seeds and --only")
+        _search(source, workdir, values, trials, changes)
+    else:
+        _run_rows(source, workdir, values, changes)
+
+
+def _run_rows(source: str, workdir: Path, values: Any, changes: Sequence[str]) -> None:
+    from jaxseg import hosts
+    from jaxseg.sweeps import local, plan
+
     made = plan.make(
         source,
         workdir,
@@ -119,32 +145,18 @@ def run(argv: Sequence[str]) -> None:
     )
     if values["slurm"].present:
         _submit(made, values["slurm"].value)
-    else:
-        _run_here(made, flags.count(values, "sweep run", "slots"))
-
-
-def _run_here(made: Any, wanted: int) -> None:
-    from jaxseg.sweeps import local
-    from jaxseg.sweeps.table import LiveTable
-
-    places = local.slots(wanted)
+        return
+    places = local.slots(flags.count(values, "sweep run", "slots"))
+    metric, split = made.experiment.metric, made.experiment.split
     before = _statuses(made)
-    todo = [each.task for each in before if each.state != "finished"]
+    waiting = [each.task for each in before if each.state != "finished"]
     made.store()
-    _announce(_intention(before, len(places), made.source))
-
-    def statuses() -> list[Any]:
-        return [_as_known(each, pool) for each in _statuses(made)]
-
-    with LiveTable(statuses, made.experiment.metric) as shown:
-        pool = local.Pool(places, shown.say)
-        stopped_by = pool.run(todo, shown.refresh)
-    if stopped_by:
-        raise Stopped(stopped_by, f"stopped, saved in {made.workdir}; the same command continues")
+    hosts.announce(_intention(before, len(places), made.source))
+    pool = _in_slots(places, made.tasks, waiting, metric, split, workdir)
     if pool.failed:
         lines = "; ".join(f"{task.name}: {reason}" for task, reason in pool.failed.items())
         raise RunsFailedError(f"{len(pool.failed)} of {len(made.tasks)} runs failed: {lines}")
-    print(f"all {len(made.tasks)} runs are finished\nnext: jaxseg sweep report {made.workdir}")
+    print(f"all {len(made.tasks)} runs are finished\nnext: jaxseg sweep report {workdir}")
 
 
 def _statuses(made: Any) -> list[Any]:
@@ -154,12 +166,8 @@ def _statuses(made: Any) -> list[Any]:
     return [status.of_task(task, metric, split) for task in made.tasks]
 
 
-def _announce(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _submit(made: Any, options: str) -> None:
-    from jaxseg import lock
+    from jaxseg import hosts, lock
     from jaxseg.sweeps import slurm, slurm_options
 
     parameters = slurm_options.parse(options)
@@ -169,7 +177,7 @@ def _submit(made: Any, options: str) -> None:
         made.store()
         counts = collections.Counter(each.state for each in before)
         done, begun = counts["finished"], counts["queued"] + counts["running"]
-        _announce(
+        hosts.announce(
             f"{made.source}: {len(before)} runs: {len(before) - done - begun} to submit, "
             f"{begun} queued or running, {done} finished already"
         )
@@ -180,8 +188,59 @@ def _submit(made: Any, options: str) -> None:
         print(f"watch: jaxseg sweep status {made.workdir}, or squeue --me")
 
 
+def _search(source: str, workdir: Path, values: Any, trials: int, changes: Sequence[str]) -> None:
+    from jaxseg import hosts
+    from jaxseg.sweeps import local, search
+
+    found = search.Search(source, workdir, trials=trials, changes=changes, announce=hosts.announce)
+    places = local.slots(flags.count(values, "sweep run", "slots"))
+    hosts.announce(
+        f"{source}: {trials} trials, {len(places)} at a time; {len(found.tasks)} begun before, "
+        f"{len(found.waiting)} of them to continue"
+    )
+    _in_slots(places, found.tasks, found.waiting, found.metric, found.split, workdir, found.update)
+    print(f"{found.best()}\nnext: jaxseg sweep report {workdir}")
+
+
+def _in_slots(
+    places: Sequence[Any],
+    tasks: Sequence[Any],
+    waiting: list[Any],
+    metric: str,
+    split: str,
+    workdir: Path,
+    update: Callable[[Any], None] | None = None,
+) -> Any:
+    """Run `waiting` of `tasks` in a pool, with a live table; returns the pool.
+
+    Raises:
+      Stopped: a signal came; every run has saved and ended.
+    """
+    from jaxseg.sweeps import local, status
+    from jaxseg.sweeps.table import LiveTable
+
+    def statuses() -> list[status.Status]:
+        found = [status.of_task(task, metric, split) for task in tasks]
+        return [_as_known(each, pool) for each in found]
+
+    def refresh() -> None:
+        if update:
+            update(pool)
+        shown.refresh()
+
+    with LiveTable(statuses, metric) as shown:
+        pool = local.Pool(places, shown.say)
+        stopped_by = pool.run(waiting, refresh)
+        refresh()
+    if stopped_by:
+        raise Stopped(stopped_by, f"stopped, saved in {workdir}; the same command continues")
+    return pool
+
+
 def _as_known(found: Any, pool: Any) -> Any:
     """A status with what the pool knows and the folder does not: that it runs, or has failed."""
+    if found.task in pool.pruned:
+        return dataclasses.replace(found, state="pruned")
     if found.task in pool.failed:
         return dataclasses.replace(found, state="failed", reason=pool.failed[found.task])
     if pool.is_running(found.task) and found.state != "running":
@@ -219,6 +278,37 @@ def show_status(argv: Sequence[str]) -> None:
             print(f"{each.task.name}: {each.reason}")
 
 
+def report(argv: Sequence[str]) -> None:
+    from jaxseg import files
+    from jaxseg.sweeps import report as texts
+    from jaxseg.sweeps import results
+
+    values = flags.define()
+    flags.string(values, "baseline", "out")
+    workdir = Path(_one(flags.parse(values, "sweep report", argv), "report", "DIR"))
+    flags.quiet()
+    found = results.collect(workdir, values["baseline"].value or "")
+    out = values["out"].value or str(workdir / "report")
+    written = {
+        f"{out}.md": texts.markdown(found),
+        f"{out}.csv": texts.csv_text(found),
+        f"{out}.json": texts.to_json(found),
+    }
+    for path, text in written.items():
+        files.write_text(Path(path), text)
+    print(written[f"{out}.md"])
+    print("written: " + ", ".join(written))
+
+
+def show_difference(argv: Sequence[str]) -> None:
+    from jaxseg.sweeps import differences
+
+    if len(argv) != 2:
+        raise UserError(f"jaxseg sweep diff: expected RUN RUN, got {' '.join(argv) or 'nothing'}")
+    flags.quiet()
+    print("\n".join(differences.between(*map(Path, argv))))
+
+
 def _one(argv: Sequence[str], part: str, what: str) -> str:
     words = [argument for argument in argv if not argument.startswith("-")]
     if len(argv) != 1 or len(words) != 1:
@@ -233,4 +323,10 @@ def _split(text: str) -> list[str]:
     return split_at_commas(text)
 
 
-PARTS = {"show": show, "run": run, "status": show_status}
+PARTS = {
+    "show": show,
+    "run": run,
+    "status": show_status,
+    "report": report,
+    "diff": show_difference,
+}

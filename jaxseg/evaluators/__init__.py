@@ -1,8 +1,8 @@
 """The evaluators, one file each: `config.evals` names those of a run.
 
 A file defines `Evaluator`. Its `update` runs inside the compiled evaluation step and returns sums
-over the examples of a batch; sums of batches, devices and processes are merged by addition, since
-they are exact; `compute` reads the scores off the sums of the whole split, once, on the host.
+over the examples of a batch; sums of batches, devices and processes are merged by addition (counts
+are exact); `compute` reads the scores off the sums of the whole split, once, on the host.
 """
 
 import importlib
@@ -20,7 +20,14 @@ Sums = Any  # a tree of arrays
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """What the class `Evaluator(classes)` of each file here is."""
+    """What the class `Evaluator(classes)` of each file here is.
+
+    Attributes:
+      needs_scores: whether `update` reads `batch["scores"]`, the probability of each class at every
+        pixel, float32 [b h w c]. Where no evaluator does, they are never computed.
+    """
+
+    needs_scores: bool
 
     def __init__(self, classes: Classes) -> None: ...
 

@@ -13,6 +13,8 @@ from jaxseg.data.source import Classes
 class Evaluator:
     """Adds up the confusion matrix of the split at the labels' own resolution."""
 
+    needs_scores = False
+
     def __init__(self, classes: Classes) -> None:
         self._names, self._void = classes.names, classes.void
 

@@ -122,7 +122,8 @@ def _out_of_range(option: str, value: Any) -> str:
         return "" if all(0 <= n < 1 for n in numbers) else "at least 0 and less than 1"
     if option in ("norm_epsilon", "width_multiplier"):
         return "" if all(0 < n < math.inf for n in numbers) else "more than 0"
-    return "at least 1" if any(type(n) is int and n < 1 for n in numbers) else ""
+    least = 0 if option == "without_skips" else 1
+    return f"at least {least}" if any(type(n) is int and n < least for n in numbers) else ""
 
 
 def _model(name: str) -> Any:

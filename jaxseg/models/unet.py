@@ -99,6 +99,8 @@ class UNet(nn.Module):
     - `upsampling_corners` of bilinear and bicubic (see `ops.resize`). "half_pixel" is what 2x2
       pooling fits; "aligned" moves pixels by an amount that depends on the size of the map, so that
       it has no "valid" form.
+    - `without_skips`: levels (0 is full resolution) whose maps the decoder does not see. Nothing is
+      concatenated there, so that the next convolution has half as many weights.
     """
 
     num_classes: int
@@ -109,6 +111,7 @@ class UNet(nn.Module):
     dropout: tuple[float, ...] = ()
     upsampling: str = "transposed"
     upsampling_corners: str = "half_pixel"
+    without_skips: tuple[int, ...] = ()
     dtype: Any = jnp.float32
     statistics: Statistics = GLOBAL
     remat: bool = False
@@ -127,7 +130,21 @@ class UNet(nn.Module):
             raise UserError(
                 "unet: padding 'valid' has no upsampling_corners 'aligned': use 'half_pixel'"
             )
+        self._check_skips()
         super().__post_init__()
+
+    @nn.nowrap
+    def _check_skips(self) -> None:
+        if wrong := [level for level in self.without_skips if level not in range(self.depth)]:
+            raise UserError(
+                f"unet: without_skips names level {wrong[0]}, but a net of depth {self.depth} has "
+                f"skips at levels 0 to {self.depth - 1}"
+            )
+        if self.without_skips and self.upsampling == "max_unpool":
+            raise UserError(
+                "unet: upsampling 'max_unpool' takes the skip's maxima, so that no skip can be "
+                "removed: leave without_skips at (), or use another upsampling"
+            )
 
     # of models/contract.py, the rest of which depends on the padding
     corners = "half_pixel"  # logits are as large as the image, or as its part that has some
@@ -187,7 +204,8 @@ class UNet(nn.Module):
         for level in reversed(range(self.depth)):
             skip = out[f"level{level}"]
             x = self._up(x, skip, indices.get(level), layers, level)
-            x = jnp.concatenate([_centre(skip, x.shape), x], axis=-1)
+            if level not in self.without_skips:
+                x = jnp.concatenate([_centre(skip, x.shape), x], axis=-1)
             x = out[f"up{level}"] = block(self.width << level, name=f"up{level}")(x)
         logits = layers.conv(self.num_classes, kernel_size=1, use_bias=True, name="logits")(x)
         return logits.astype(jnp.float32), out

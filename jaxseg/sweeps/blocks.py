@@ -18,6 +18,7 @@ The second has a bound because noise of three seeds is so hard to tell: a third 
 times the spread look less than twice as wide. Deciding by the observed spread alone gave up to 12 %
 false positives at a nominal 5 % for such a row, and 7 % where no row was wider. With the bound both
 stay within 4 to 6 %; the price is power with three seeds (experiments/simulate_statistics.py).
+What remains is a row of just twice the noise, with up to 7 % (8 rows, 10 seeds).
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ import numpy as np
 from scipy import stats
 
 SPREAD_LIMIT = 2.0
-SPREAD_CONFIDENCE = 0.7  # of the upper bound; 0.7 kept every simulated case within 4 to 6 %
+SPREAD_CONFIDENCE = 0.7  # of the upper bound; chosen by the simulation
 
 
 @dataclasses.dataclass(frozen=True)

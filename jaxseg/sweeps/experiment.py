@@ -73,6 +73,15 @@ class Scale:
 
 
 @dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers that `jaxseg sweep run --search` chooses from; whole ones if both ends are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False  # equally often in each power of ten
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """The rows of a table, and how they are run.
 
@@ -84,7 +93,7 @@ class Experiment:
       split: that it is measured on.
       margin: a difference too small to matter, in the metric's printed unit; None: nothing is
         called equivalent.
-      search: ranges for `jaxseg sweep run --search`, by config key (see `search.Range`).
+      search: what `jaxseg sweep run --search` chooses from, by config key: a `Range`, or choices.
     """
 
     rows: Mapping[str, Row]
@@ -93,7 +102,7 @@ class Experiment:
     metric: str = "miou"
     split: str = "val"
     margin: float | None = None
-    search: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    search: Mapping[str, Range | Sequence[Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.rows:

@@ -109,21 +109,22 @@ class Pool:
         self._signal: signal.Signals | None = None
         self._kill_at = float("inf")
         self.failed: dict[Task, str] = {}  # and why, in a line
+        self.pruned: set[Task] = set()
 
-    def run(self, tasks: Sequence[Task], refresh: Callable[[], None]) -> signal.Signals | None:
-        """Run all of `tasks`, in their order where nothing keeps one waiting.
+    def run(self, waiting: list[Task], refresh: Callable[[], None]) -> signal.Signals | None:
+        """Run all tasks of `waiting`, in their order where nothing keeps one waiting.
 
         Args:
-          tasks: those that are not finished yet.
-          refresh: is called a few times a second.
+          waiting: those that are not finished yet. A task that begins is taken from the list.
+          refresh: is called a few times a second, and may add to `waiting`.
 
         Returns:
           The signal that stopped the sweep, after every process has ended; None: all is done.
         """
-        waiting = list(tasks)
-        self._unfinished = {task.workdir for task in tasks if task.trains}
+        self._unfinished = {task.workdir for task in waiting if task.trains}
         with self._handling_signals():
             try:
+                refresh()
                 while self._processes or (waiting and not self._signal):
                     waiting[:0] = self._collect()
                     if not self._signal:
@@ -135,6 +136,17 @@ class Pool:
             finally:
                 self._kill()  # nothing may outlive an error here
         return self._signal
+
+    @property
+    def num_free(self) -> int:
+        return len(self._free)
+
+    def prune(self, task: Task) -> None:
+        """Have a running task stop, for it promises little; it has not failed."""
+        self.pruned.add(task)
+        for process in self._processes:
+            if process.task == task:
+                process.popen.send_signal(signal.SIGTERM)
 
     def is_running(self, task: Task) -> bool:
         return any(process.task == task for process in self._processes)
@@ -180,7 +192,7 @@ class Pool:
                 self._announce(f"{task.name}: finished")
                 if task.trains:
                     self._unfinished.discard(task.workdir)
-            elif not self._signal:
+            elif task not in self.pruned and not self._signal:
                 line = last_line(task.log) or f"ended with code {code}"
                 if code == WRONG_INPUT or self._attempts[task] == ATTEMPTS:
                     self._fail(task, line)

@@ -65,6 +65,7 @@ class Plan:
     source: str  # FILE:SCALE
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]  # in the order in which they are begun
+    searched: tuple[str, ...] = ()  # the config keys of a search, whose rows are trials
 
     def store(self) -> None:
         """`sweep.json`: all that a report needs to know besides the runs' folders."""
@@ -82,6 +83,7 @@ class Plan:
             "split": self.experiment.split,
             "baseline": self.experiment.baseline,
             "margin": self.experiment.margin,
+            "searched": list(self.searched),
             "rows": rows,
             "seeds": list(self.seeds),
             "tasks": [_stored(task, self.workdir) for task in self.tasks],
@@ -111,24 +113,27 @@ def make(
       UserError: anything wrong with the file or a row, which it names; or runs in `workdir` that
         have another config.
     """
-    path, _, scale_name = source.partition(":")
-    experiment, question = load(Path(path))
-    scale_name = scale_name or next(iter(experiment.scales))
-    if scale_name not in experiment.scales:
-        raise UserError(
-            f"{path} has no scale {scale_name!r}; {suggest(scale_name, experiment.scales)}"
-        )
-    scale = experiment.scales[scale_name]
+    experiment, scale, question, source = open_source(source)
     names = _with_needed(experiment, only)
     numbers = tuple(range(seeds or scale.seeds))
     tasks = []
     for seed in numbers:  # whole blocks first: a sweep that is cut short has comparable rows
         for name in names:
             try:
-                tasks.append(_task(experiment, scale, name, seed, workdir, changes))
+                tasks.append(make_task(experiment, scale, name, seed, workdir, changes))
             except UserError as error:
                 raise UserError(f"row {name!r}: {error}") from None
-    return Plan(workdir, experiment, question, f"{path}:{scale_name}", numbers, tuple(tasks))
+    return Plan(workdir, experiment, question, source, numbers, tuple(tasks))
+
+
+def open_source(source: str) -> tuple[Experiment, Scale, str, str]:
+    """Of `FILE[:SCALE]`: the experiment, the scale, the question, and `FILE:SCALE` in full."""
+    path, _, name = source.partition(":")
+    experiment, question = load(Path(path))
+    name = name or next(iter(experiment.scales))
+    if name not in experiment.scales:
+        raise UserError(f"{path} has no scale {name!r}; {suggest(name, experiment.scales)}")
+    return experiment, experiment.scales[name], question, f"{path}:{name}"
 
 
 def _with_needed(experiment: Experiment, only: Sequence[str]) -> list[str]:
@@ -154,7 +159,7 @@ def run_folder(workdir: Path, row: str, seed: int) -> Path:
     return workdir / row / f"seed{seed}"
 
 
-def _task(
+def make_task(
     experiment: Experiment,
     scale: Scale,
     name: str,
@@ -162,9 +167,10 @@ def _task(
     workdir: Path,
     changes: Sequence[str],
 ) -> Task:
+    """The task of a row with a seed, its config built and checked."""
     row = experiment.rows[name]
     if row.evaluates:
-        trained = _task(experiment, scale, row.evaluates, seed, workdir, changes)
+        trained = make_task(experiment, scale, row.evaluates, seed, workdir, changes)
         own = {**row.overrides, **scale.rows.get(name, {})}
         return _evaluation(trained, name, own, experiment.split)
     file, overrides = row.config or scale.config, _overrides(row, scale, name, changes)

@@ -88,7 +88,7 @@ def compare(
 
     def difference(i: int) -> blocks.Difference:
         if noise and together[i] and together[base]:
-            return noise.difference(place[i], place[base])
+            return noise.difference(int(place[i]), int(place[base]))
         return blocks.paired(y[i], y[base])
 
     found = {i: difference(i) for i in range(len(y)) if i != base}
@@ -186,7 +186,8 @@ def _contrast(
 ) -> Contrast:
     verdict = wording.verdict(d, p_holm, confidence, margin)
     if p_holm is None:
-        words = wording.no_interval(d, *map(int, (~np.isnan(pair)).sum(1)), metric)
+        scores, baseline_scores = map(int, (~np.isnan(pair)).sum(1))
+        words = wording.no_interval(d, scores, baseline_scores, metric)
         return Contrast(d.value, None, d.df, None, None, d.paired, verdict, words)
     settings = {"confidence": confidence, "margin": margin, "metric": metric, "gain": gain}
     words = wording.sentence(verdict, d, p_holm, **settings)

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxseg import lock, runs
+from jaxseg import evaluation, lock, runs
 from jaxseg.errors import UserError
 from jaxseg.metrics import percent
+from jaxseg.report import folder
 from jaxseg.sweeps.plan import Task
 from jaxseg.writers import clock
 
@@ -95,22 +95,12 @@ def _of_evaluation(task: Task, metric: str, split: str) -> Status:
 
 def score_path(task: Task, split: str) -> Path:
     """Where the final scores of a task are, once it is finished."""
-    from jaxseg import evaluation
-
     return evaluation.scores_path(task.workdir, split, task.total_steps, task.changes)
 
 
 def newest_score(workdir: Path, metric: str, split: str) -> float | None:
-    found = list(evaluations(workdir, split))
-    return found[-1][1].get(metric) if found else None
-
-
-def evaluations(workdir: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The scores of a run's own evaluations, by step."""
-    folder = workdir / "eval" / split
-    numbered = sorted((int(p.stem), p) for p in folder.glob("*.json") if p.stem.isdecimal())
-    for step, path in numbered:
-        yield step, json.loads(path.read_text())
+    found = folder.scores(workdir, split)
+    return found[max(found)].get(metric) if found else None
 
 
 def last_row(path: Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from rich.table import Table
 from jaxseg.sweeps.status import HEADINGS, Status
 
 REFRESH_SECONDS = 2.0
+FRAME_LINES = 6  # of a table besides its rows
+_URGENCY = {"failed": 0, "running": 0, "killed": 1, "stopped": 1}  # others come after
 _STYLES = {"finished": "green", "running": "bold", "failed": "red", "killed": "yellow"}
 
 
@@ -48,15 +50,22 @@ class LiveTable:
             self._live.update(self._table(), refresh=True)
 
     def _table(self) -> Table:
-        return table(self._statuses(), self._metric)
+        return table(self._statuses(), self._metric, most=self._console.height - FRAME_LINES)
 
 
-def table(statuses: Sequence[Status], metric: str) -> Table:
-    """Rows of runs, with a line that counts them."""
+def shown(statuses: Sequence[Status], most: int) -> list[Status]:
+    """At most so many, in their order: those that run or failed before the others."""
+    urgent = sorted(statuses, key=lambda each: _URGENCY.get(each.state, 2))[: max(most, 1)]
+    kept = set(map(id, urgent))
+    return [each for each in statuses if id(each) in kept]
+
+
+def table(statuses: Sequence[Status], metric: str, most: int | None = None) -> Table:
+    """Rows of runs, as many as fit on a screen, with a line that counts all of them."""
     made = Table(*HEADINGS, title=summary(statuses))
     for column in made.columns[3:]:
         column.justify = "right"
-    for status in statuses:
+    for status in statuses if most is None else shown(statuses, most):
         made.add_row(*status.cells(metric), style=_STYLES.get(status.state))
     return made
 

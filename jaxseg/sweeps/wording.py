@@ -113,7 +113,6 @@ def _interval(difference: Difference, confidence: float, metric: str) -> str:
     low, high = difference.interval(confidence)
     # One decimal for half-widths from 0.3 on, two from 0.03 on, and so forth.
     places = min(max(-math.floor(math.log10((high - low) / 2 / 3)), 1), 4)
-    value, low, high = (
-        f"{round(x, places) + 0.0:+.{places}f}" for x in (difference.value, low, high)
-    )
-    return f"{value} {metric}, {100 * confidence:g} % interval {low} to {high}"
+    # Adding 0.0 turns -0.0 into 0.0.
+    texts = [f"{round(x, places) + 0.0:+.{places}f}" for x in ((low + high) / 2, low, high)]
+    return f"{texts[0]} {metric}, {100 * confidence:g} % interval {texts[1]} to {texts[2]}"

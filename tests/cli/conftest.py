@@ -27,6 +27,6 @@ def workdir(tmp_path_factory):
         "eval.batch_size": 8, "eval.every": 2, "num_predictions": 2,
     }  # fmt: skip
     argv = [f"--config.{key}={value}" for key, value in overrides.items()]
-    config = "configs/quickstart.py:unet,width=4,depth=2"
+    config = "configs/quickstart.py:unet,width=4,depth=1"
     assert cli.main(["train", "--config", config, "--workdir", str(folder), *argv]) == 0
     return folder

@@ -8,11 +8,22 @@ import pytest
 
 from jaxseg import cli
 
-QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
+QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["train"], ["evaluate"], ["predict"], ["data"], ["weights"], ["bench"]]
+    "argv",
+    [
+        [],
+        ["train"],
+        ["evaluate"],
+        ["predict"],
+        ["report"],
+        ["sweep"],
+        ["data"],
+        ["weights"],
+        ["bench"],
+    ],
 )
 def test_help_is_instant_and_shows_an_example(argv):
     command = [sys.executable, "-m", "jaxseg.cli", *argv, "--help"]

@@ -1,6 +1,6 @@
 from PIL import Image
 
-QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
+QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 
 def test_data_show_and_stats(tmp_path, jaxseg):

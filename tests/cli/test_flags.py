@@ -1,6 +1,6 @@
 import pytest
 
-QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
+QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 TOGETHER = ("--coordinator_address=localhost:1", "--num_processes=2", "--process_id=0")
 

@@ -25,7 +25,7 @@ def test_a_users_own_folder_is_prepared_trained_and_predicted(tmp_path, jaxseg):
     names = {"names": ["ground", "thing"], "colours": [[0, 0, 0], [255, 0, 0]]}
     (tmp_path / "mine/classes.json").write_text(json.dumps(names))
     code, out, err = jaxseg(
-        "train", "--config", "configs/folder.py:unet,width=4,depth=2",
+        "train", "--config", "configs/folder.py:unet,width=4,depth=1",
         f"--config.dataset.source={tmp_path / 'mine'}", "--data_dir", tmp_path / "data",
         "--config.total_steps=3", "--config.batch_size=8", "--config.eval.batch_size=8",
         "--config.augment.crop_size=(32, 32)", "--workdir", tmp_path / "run",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=2"]
+QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 
 def test_weights_inspect_shows_every_entry_and_what_it_is(tmp_path, jaxseg):

@@ -2,13 +2,14 @@ import itertools
 import math
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.models.unet import UPSAMPLING, UNet
+from jaxseg.models.unet import UPSAMPLING, Encoder, UNet
 from jaxseg.ops.resize import resize
 
 
@@ -140,6 +141,43 @@ def test_every_skip_carries_signal_and_gradient(
             assert (np.abs(half).max(axis=(0, 1, 3)) > 1e-4).all()  # every channel of either half
 
 
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("without", [(), (0,), (1,), (0, 1)])
+def test_the_decoder_does_not_see_a_removed_skip(padding, without, random_variables, run_compiled):
+    """By the gradient with respect to what the encoder hands to the decoder."""
+    model = UNet(3, width=4, depth=2, padding=padding, without_skips=without)
+    images = pictures(1, model.fit(20), model.fit(20))
+    variables = random_variables(model, images)
+
+    def gradient(variables, images):
+        def loss(offsets):
+            def interceptor(call, args, kwargs, context):
+                result = call(*args, **kwargs)
+                if not isinstance(context.module, Encoder):
+                    return result
+                out, indices = result
+                return {name: x + offsets.get(name, 0) for name, x in out.items()}, indices
+
+            with nn.intercept_methods(interceptor):
+                logits, _ = model.apply(variables, images, train=False)
+            return (logits**2).sum()
+
+        return jax.grad(loss)({f"level{level}": jnp.float32(0) for level in range(3)})
+
+    slopes = run_compiled(gradient, variables, images)
+    assert {level for level in range(3) if slopes[f"level{level}"] == 0} == set(without)
+
+
+def test_a_removed_skip_takes_its_weights_with_it_and_no_others():
+    _, _, whole = shapes(UNet(3, width=4, depth=2), (1, 16, 16, 3))
+    _, _, without = shapes(UNet(3, width=4, depth=2, without_skips=(0,)), (1, 16, 16, 3))
+    assert whole["params"]["up0"]["conv1"]["kernel"].shape == (3, 3, 8, 4)
+    assert without["params"]["up0"]["conv1"]["kernel"].shape == (3, 3, 4, 4)
+    for variables in (whole, without):
+        del variables["params"]["up0"]["conv1"]
+    assert jax.tree.map(jnp.shape, whole) == jax.tree.map(jnp.shape, without)
+
+
 def test_the_full_resolution_skip_alone_sees_a_9x9_window(model, evaluate, random_variables):
     """With the up-convolution silenced, four 3x3 convolutions at full resolution are left."""
     variables = random_variables(model, IMAGES)
@@ -249,6 +287,8 @@ def test_dropout_acts_at_its_level_in_training_alone(random_variables, run_compi
             {"padding": "valid", "upsampling_corners": "aligned"},
             "'valid' has no upsampling_corners",
         ),
+        ({"without_skips": (0, 4)}, "names level 4, but a net of depth 4 has skips at levels 0 to"),
+        ({"without_skips": (1,), "upsampling": "max_unpool"}, "no skip can be removed"),
     ],
 )
 def test_wrong_options(options, message):

@@ -28,7 +28,7 @@ def test_wrong_options_get_one_line(sweep, cluster, capsys, options, message):
 
 def test_slots_are_not_for_slurm(sweep, capsys):
     assert sweep.run("", "--slots=2") == 2
-    assert "got --slots and --slurm" in capsys.readouterr().err
+    assert "--slurm leaves the queue to Slurm" in capsys.readouterr().err
 
 
 def test_options_become_submitits_parameters_and_sbatchs_own(cluster, monkeypatch):

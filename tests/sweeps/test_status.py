@@ -6,7 +6,7 @@ import pytest
 
 from jaxseg.lock import locked
 from jaxseg.sweeps import status
-from jaxseg.sweeps.table import summary, table
+from jaxseg.sweeps.table import shown, summary, table
 
 
 def write(folder, *, state, step, rows=(), scores=None, reason=""):
@@ -91,3 +91,21 @@ def test_the_table_has_a_row_for_each_run_and_counts_them(made):
     found[0] = of(made.tasks[0])
     assert summary(found) == "8 runs: 1 finished, 7 waiting"
     assert table(found, "miou").row_count == 8
+
+
+def test_a_small_screen_shows_what_runs_or_failed(made):
+    states = (
+        "finished",
+        "running",
+        "waiting",
+        "failed",
+        "waiting",
+        "stopped",
+        "running",
+        "waiting",
+    )
+    found = [status.Status(t, s) for t, s in zip(made.tasks, states, strict=True)]
+    assert [each.state for each in shown(found, 3)] == ["running", "failed", "running"]
+    assert [each.state for each in shown(found, 4)] == ["running", "failed", "stopped", "running"]
+    assert shown(found, 20) == found
+    assert table(found, "miou", most=3).row_count == 3
