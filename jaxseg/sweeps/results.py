@@ -101,6 +101,7 @@ def collect(workdir: Path, baseline: str = "") -> Sweep:
         baseline,
         margin=record["margin"],
         metric="mIoU" if metric == "miou" else metric,
+        higher_is_better=record["higher_is_better"],
     )
     return Sweep(workdir, record, rows, table)
 
