@@ -15,7 +15,9 @@ def markdown(sweep: Sweep) -> str:
     if sweep.table is None:
         about = [_table(texts.trials(sweep))]
     else:
-        about = [texts.summary(sweep, sweep.table), _table(texts.comparison(sweep, sweep.table))]
+        source = sweep.record["experiment"]
+        about = [f"`{source}`, {texts.summary(sweep, sweep.table)}"]
+        about += [_table(texts.comparison(sweep, sweep.table))]
         about += _notes(sweep, sweep.table)
     parts = [f"# {texts.title(sweep)}", *about, _table(texts.costs(sweep))]
     if sweep.unfinished:

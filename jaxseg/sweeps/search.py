@@ -2,8 +2,8 @@
 
 Akiba et al. 2019, "Optuna: a next-generation hyperparameter optimization framework". Trials come
 from its tree-structured Parzen estimator; one whose score after an evaluation is worse than the
-median of the earlier trials' at that step is stopped (MedianPruner). All trials have the same seed, so
-that they differ in what is searched for alone.
+median of the earlier trials' at that step is stopped (MedianPruner). All trials have the same seed,
+so that they differ in what is searched for alone.
 """
 
 import dataclasses

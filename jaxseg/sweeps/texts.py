@@ -24,11 +24,16 @@ def title(sweep: Sweep) -> str:
 
 def unfinished(sweep: Sweep) -> list[str]:
     """A line for each run without a final score."""
-    return [
-        f"{found.task.name}: {found.state}, step {found.step:,} of {found.task.total_steps:,}"
-        + (f": {found.reason}" if found.reason else "")
-        for found in sweep.unfinished
-    ]
+    return [_state(found) for found in sweep.unfinished]
+
+
+def _state(found: status.Status) -> str:
+    text = f"{found.task.name}: {found.state}"
+    if found.task.trains:
+        text += f", step {found.step:,} of {found.task.total_steps:,}"
+    if found.state == "finished":
+        text += ", but without its final scores"
+    return f"{text}: {found.reason}" if found.reason else text
 
 
 def trials(sweep: Sweep) -> Cells:
@@ -39,11 +44,19 @@ def trials(sweep: Sweep) -> Cells:
             row.name,
             number(row.scores(sweep.metric)[0], score_format(sweep.metric)),
             row.results[0].status.state,
-            *(row.planned["overrides"].get(key, "") for key in searched),
+            *(_short(row.planned["overrides"].get(key, "")) for key in searched),
         )
         for row in ranked(sweep)
     ]
     return Cells(("trial", unit(sweep), "status", *searched), lines, words=(0, 2))
+
+
+def _short(value: str) -> str:
+    """A number with few digits; sweep.json and each run's config have them all."""
+    try:
+        return value if len(value) < 8 else f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def ranked(sweep: Sweep) -> list[RowResults]:
@@ -62,9 +75,9 @@ def summary(sweep: Sweep, table: statistics.Table) -> str:
     seeds = len(sweep.record["seeds"])
     less = "" if sweep.record["higher_is_better"] else " (less is better)"
     return (
-        f"`{sweep.record['experiment']}`, {seeds} seeds: {unit(sweep)}{less} on "
-        f"{sweep.record['split']} at the end of training; differences from {table.baseline!r} with "
-        f"their {_confidence(table)} intervals, seeds as blocks, p after Holm's correction."
+        f"{seeds} seeds: {unit(sweep)}{less} on {sweep.record['split']} at the end of training; "
+        f"differences from {table.baseline!r} with their {100 * table.confidence:.0f} % intervals, "
+        "seeds as blocks, p after Holm's correction."
     )
 
 
@@ -72,10 +85,6 @@ def unit(sweep: Sweep) -> str:
     if sweep.metric == "miou":
         return "mIoU in %"
     return sweep.metric + " in %" * (sweep.metric in status.PERCENT)
-
-
-def _confidence(table: statistics.Table) -> str:
-    return f"{100 * table.confidence:.0f} %"
 
 
 def comparison(sweep: Sweep, table: statistics.Table) -> Cells:
@@ -136,8 +145,8 @@ def costs(sweep: Sweep) -> Cells:
                 number(_mean([each.seconds for each in trained], 60.0), "{:.1f}"),
                 number(_mean([each.images_per_second for each in trained]), "{:.1f}"),
                 number(max((e.peak_memory or 0 for e in trained), default=0) / 1e9 or None),
-                number(cost and cost.parameters / 1e6),
-                number(cost and cost.multiply_adds / 1e9),
+                number(cost and cost.parameters / 1e6, "{:.3g}"),
+                number(cost and cost.multiply_adds / 1e9, "{:.3g}"),
             )
         )
     return Cells(heading, lines)
