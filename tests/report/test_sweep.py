@@ -139,8 +139,8 @@ def test_runs_on_different_code_are_told_apart(tmp_path):
     path = tmp_path / "0" / "seed0" / "run.json"
     path.write_text(path.read_text().replace('"abc"', '"def"'))
     page = sweep_page(found, images=0)
-    assert "<td>abc (8 runs)</td>" in page
-    assert "<td>def (1 runs)</td>" in page
+    assert "<td>abc (8 of 9 runs)</td>" in page
+    assert "<td>def (1 of 9 runs)</td>" in page
 
 
 def test_a_search_has_its_trials_and_no_comparison(tmp_path, check_html):
