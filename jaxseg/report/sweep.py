@@ -1,21 +1,19 @@
 """The page of a sweep."""
 
-import collections
 import math
 import re
-import shlex
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
 from jaxseg.data.source import Classes
-from jaxseg.errors import UserError
-from jaxseg.report import folder, seed_curves
+from jaxseg.report import seed_curves
 from jaxseg.report.charts import Series, line_chart
 from jaxseg.report.dots import DotRow, dot_plot
-from jaxseg.report.page import Section, bullets, code, document, now, paragraph
+from jaxseg.report.origins import origins
+from jaxseg.report.page import Section, bullets, document, now, paragraph
 from jaxseg.report.side_by_side import Gallery, side_by_side
-from jaxseg.report.tables import fact_table, percent_table, text_table
+from jaxseg.report.tables import percent_table, text_table
 from jaxseg.sweeps import statistics, status, texts
 from jaxseg.sweeps.results import Sweep
 
@@ -53,7 +51,7 @@ def sweep_page(
             texts.unfinished(sweep)
         )
         sections.insert(1, Section("unfinished", "Not finished", about))
-    sections.append(Section("reproduce", "Reproduce", _origins(sweep)))
+    sections.append(Section("reproduce", "Reproduce", origins(sweep)))
     return document(
         texts.title(sweep),
         _heading(sweep),
@@ -219,49 +217,3 @@ def _gallery(sweep: Sweep, images: int, data_dir: str, announce: Callable[[str],
     tasks = [row.results[0].status.task for row in sweep.rows]
     split = sweep.record["split"]
     return side_by_side(tasks, split, images=images, data_dir=data_dir, announce=announce)
-
-
-def _origins(sweep: Sweep) -> str:
-    """The commands, and what they ran on."""
-    record = sweep.record
-    tasks = [each.status.task for row in sweep.rows for each in row.results]
-    words = ["jaxseg", "sweep", "run", record["experiment"], "--workdir", str(sweep.workdir)]
-    if record["searched"]:
-        words += ["--search", str(len(tasks))]
-    else:
-        words += ["--seeds", str(len(record["seeds"]))]
-        if len(sweep.rows) < len(record["rows"]):
-            words += ["--only", ",".join(row.name for row in sweep.rows)]
-    starts = []
-    for task in tasks:
-        try:
-            starts += [folder.record(task.workdir)["starts"][-1]] if task.trains else []
-        except (UserError, LookupError):  # not begun, or weights that were converted into a run
-            continue
-    single = "\n".join(
-        shlex.join(("jaxseg", *task.words)) for task in tasks if task.seed == tasks[0].seed
-    )
-    return (
-        code(shlex.join([*words, *record["changes"]]))
-        + fact_table(_facts(starts))
-        + f"<details><summary>Commands of single runs, seed {tasks[0].seed}</summary>"
-        + f"{code(single)}</details>"
-    )
-
-
-def _facts(starts: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Commits, versions and devices of the runs' last starts; where they differ, of how many."""
-
-    def devices(start: dict[str, Any]) -> str:
-        return f"{start['devices']['count']} {start['devices']['kind']}"
-
-    def versions(start: dict[str, Any]) -> str:
-        return ", ".join(f"{name} {version}" for name, version in start["versions"].items())
-
-    facts = []
-    for name, said in (("commit", folder.commit), ("devices", devices), ("versions", versions)):
-        counts = collections.Counter(map(said, starts))
-        for text, count in counts.most_common():
-            of = "" if len(counts) == 1 else f" ({count} of {len(starts)} runs)"
-            facts.append((name, text + of))
-    return facts
