@@ -28,6 +28,7 @@ EXPERIMENT = Experiment(
     },
     baseline="transposed",
     metric="checkerboard_2",
+    higher_is_better=False,
     scales={
         "small": Scale(
             "configs/nuclei.py:unet,width=8",

@@ -26,7 +26,7 @@ def sweep(argv: Sequence[str]) -> None:
                      [--slots N | --slurm KEY=VALUE,...] [--config.KEY=VALUE ...]
     jaxseg sweep run EXPERIMENT[:SCALE] --workdir DIR --search N [--slots N]
     jaxseg sweep status DIR
-    jaxseg sweep report DIR [--baseline ROW] [--out PATH]
+    jaxseg sweep report DIR [--baseline ROW] [--images N] [--out PATH]
     jaxseg sweep diff RUN RUN
 
       show           the rows, their configs and published numbers, all checked; nothing is run
@@ -36,7 +36,8 @@ def sweep(argv: Sequence[str]) -> None:
       status         where each run stands, from the folders alone; of a sweep in Slurm's queue,
                      also what waits there
       report         the rows compared, with intervals over seeds, published numbers and costs;
-                     prints Markdown, writes DIR/report.md, .csv and .json
+                     prints Markdown, writes DIR/report.md, .csv, .json and a page,
+                     .html, with curves, classes and predictions of the same images
       diff           two runs' folders: what differs in config, versions and scores
 
       EXPERIMENT               a file of experiments/
@@ -53,7 +54,9 @@ def sweep(argv: Sequence[str]) -> None:
       --config.KEY=VALUE       for all rows; a row's own value comes first
 
       --baseline ROW           compare with this row instead of the experiment's baseline
-      --out PATH               write PATH.md, PATH.csv and PATH.json instead
+      --images N               the page compares seed 0 of the rows on so many images, 8 by
+                               default; 0 computes nothing
+      --out PATH               write PATH.md, PATH.csv, PATH.json and PATH.html instead
 
     Ctrl-C has all runs save and stop; a second one ends them at once.
 
@@ -279,25 +282,27 @@ def show_status(argv: Sequence[str]) -> None:
 
 
 def report(argv: Sequence[str]) -> None:
-    from jaxseg import files
+    values = flags.define()
+    flags.string(values, "baseline", "out", "data_dir", images="8")
+    workdir = Path(_one(flags.parse(values, "sweep report", argv), "report", "DIR"))
+    images = flags.count(values, "sweep report", "images")
+    flags.set_up()
+    from jaxseg import files, hosts
+    from jaxseg.report.sweep import sweep_page
     from jaxseg.sweeps import report as texts
     from jaxseg.sweeps import results
 
-    values = flags.define()
-    flags.string(values, "baseline", "out")
-    workdir = Path(_one(flags.parse(values, "sweep report", argv), "report", "DIR"))
-    flags.quiet()
     found = results.collect(workdir, values["baseline"].value or "")
     out = values["out"].value or str(workdir / "report")
-    written = {
-        f"{out}.md": texts.markdown(found),
-        f"{out}.csv": texts.csv_text(found),
-        f"{out}.json": texts.to_json(found),
-    }
-    for path, text in written.items():
-        files.write_text(Path(path), text)
-    print(written[f"{out}.md"])
-    print("written: " + ", ".join(written))
+    markdown, page = texts.markdown(found), Path(f"{out}.html")
+    files.write_text(Path(f"{out}.md"), markdown)
+    files.write_text(Path(f"{out}.csv"), texts.csv_text(found))
+    files.write_text(Path(f"{out}.json"), texts.to_json(found))
+    print(markdown, flush=True)  # before the page, whose predictions may take a while
+    data_dir = values["data_dir"].value or ""
+    html = sweep_page(found, images=images, data_dir=data_dir, announce=hosts.announce)
+    files.write_text(page, html)
+    print(f"written: {out}.md, {out}.csv, {out}.json, {page} ({len(html.encode()) / 1e6:.1f} MB)")
 
 
 def show_difference(argv: Sequence[str]) -> None:

@@ -19,13 +19,25 @@ DOTS = 60  # a line of more points shows none of them
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """A named line; `low` and `high` are the borders of a band around it."""
+    """A named line.
+
+    Attributes:
+      name: in the legend.
+      x: of its points.
+      y: of its points.
+      low: the lower border of a band around it, if it has one.
+      high: the upper border.
+      colour: a number; None: its place among the series.
+      dotted: a faint line that is not in the legend.
+    """
 
     name: str
     x: Sequence[Number]
     y: Sequence[Number]
     low: Sequence[Number] = ()
     high: Sequence[Number] = ()
+    colour: int | None = None
+    dotted: bool = False
 
 
 def line_chart(
@@ -50,20 +62,27 @@ def line_chart(
     xs = [x for line in series for x in line.x]
     ys = [y for line in series for part in (line.y, line.low, line.high) for y in part]
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
-    plot = _Plot(_scale(x_ticks, LEFT, WIDTH - RIGHT), _scale(y_ticks, HEIGHT - BOTTOM, TOP))
+    plot = _Plot(scale(x_ticks, LEFT, WIDTH - RIGHT), scale(y_ticks, HEIGHT - BOTTOM, TOP))
+    series = [
+        line if line.colour is not None else dataclasses.replace(line, colour=i)
+        for i, line in enumerate(series)
+    ]
     parts = [plot.x_axis(x_ticks, x_label), plot.y_axis(y_ticks, y_label)]
-    parts += [plot.band(line, i) for i, line in enumerate(series) if len(line.low)]
-    parts += [plot.line(line, i) for i, line in enumerate(series)]
-    for i, line in enumerate(series):
-        parts.append(plot.marks(line, i, lambda x, y: f"{x_label} {x:,g}: {value(y)}"))
-    names = ", ".join(line.name for line in series)
+    parts += [plot.band(line) for line in series if len(line.low)]
+    parts += [plot.line(line) for line in series]
+    first = next(line for line in series if len(line.x))
+    for line in series:
+        said = plot.marks(line, lambda x, y: f"{x_label} {x:,g}: {value(y)}", line is first)
+        parts.append(said)
+    named = [line for line in series if not line.dotted]
+    names = ", ".join(line.name for line in named)
     return figure(
         "".join(parts),
         name=name,
         title=title,
         description=f"{names}: {y_label} by {x_label}.",
         size=(WIDTH, HEIGHT),
-        below=_legend(series) if len(series) > 1 else "",
+        below=_legend(named) if len(named) > 1 else "",
     )
 
 
@@ -137,7 +156,8 @@ def thin(x: Sequence[Number], y: Sequence[Number], name: str, most: int = 300) -
     )
 
 
-def _scale(marks: Sequence[Number], start: int, end: int) -> Callable[[Number], float]:
+def scale(marks: Sequence[Number], start: int, end: int) -> Callable[[Number], float]:
+    """From the range of an axis's ticks to the drawing's coordinates."""
     low, high = marks[0], marks[-1]
     return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
 
@@ -151,7 +171,7 @@ class _Plot:
 
     def x_axis(self, marks: Sequence[Number], label: str) -> str:
         bottom, end, parts = HEIGHT - BOTTOM, WIDTH - RIGHT, []
-        texts, unit = _tick_texts(marks)
+        texts, unit = tick_texts(marks)
         for tick, text in zip(marks, texts, strict=True):
             x = self.across(tick)
             parts.append(f'<line class="axis" x1="{x}" y1="{bottom}" x2="{x}" y2="{bottom + 4}"/>')
@@ -163,7 +183,7 @@ class _Plot:
 
     def y_axis(self, marks: Sequence[Number], label: str) -> str:
         end, parts = WIDTH - RIGHT, []
-        texts, unit = _tick_texts(marks)
+        texts, unit = tick_texts(marks)
         for tick, text in zip(marks, texts, strict=True):
             y = self.up(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" y1="{y}" x2="{end}" y2="{y}"/>')
@@ -172,28 +192,29 @@ class _Plot:
         parts.append(f'<text class="label middle" {place}>{escape(label)}{unit}</text>')
         return "".join(parts)
 
-    def line(self, line: Series, i: int) -> str:
+    def line(self, line: Series) -> str:
         path = "L".join(self._points(line.x, line.y))
-        return f'<path class="line {_style(i)}" d="M{path}"/>' if path else ""
+        return f'<path class="line {_style(line)}" d="M{path}"/>' if path else ""
 
-    def band(self, line: Series, i: int) -> str:
+    def band(self, line: Series) -> str:
         border = [*self._points(line.x, line.low), *reversed(self._points(line.x, line.high))]
-        return f'<path class="band {_style(i)}" d="M{"L".join(border)}Z"/>'
+        return f'<path class="band {_style(line)}" d="M{"L".join(border)}Z"/>'
 
-    def marks(self, line: Series, i: int, label: Callable[[Number, Number], str]) -> str:
-        kind = "mark" if len(line.x) <= DOTS else "mark quiet"
+    def marks(self, line: Series, label: Callable[[Number, Number], str], first: bool) -> str:
+        is_quiet = len(line.x) > (1 if line.dotted else DOTS)
+        kind = "mark quiet" if is_quiet else "mark"
         parts = []
         for n, (x, y) in enumerate(zip(line.x, line.y, strict=True)):
             place = f'cx="{self.across(x)}" cy="{self.up(y)}" r="3.5"'
-            shape = f'circle class="{kind} {_style(i)}" {place}'
-            parts.append(mark(shape, f"{line.name}, {label(x, y)}", first=i == n == 0))
+            shape = f'circle class="{kind} {_style(line)}" {place}'
+            parts.append(mark(shape, f"{line.name}, {label(x, y)}", first=first and n == 0))
         return "".join(parts)
 
     def _points(self, x: Sequence[Number], y: Sequence[Number]) -> list[str]:
         return [f"{self.across(a)} {self.up(b)}" for a, b in zip(x, y, strict=True)]
 
 
-def _tick_texts(marks: Sequence[Number]) -> tuple[list[str], str]:
+def tick_texts(marks: Sequence[Number]) -> tuple[list[str], str]:
     """The numbers of an axis; small and large ones without a power of ten, which the label gets."""
     largest = max(map(abs, marks))
     if 0.01 <= largest < 1e6:
@@ -206,12 +227,16 @@ def _tick_texts(marks: Sequence[Number]) -> tuple[list[str], str]:
 def _legend(series: Sequence[Series]) -> str:
     entries = (
         '<li><svg viewBox="0 0 26 8" aria-hidden="true">'
-        f'<path class="line {_style(i)}" d="M0 4L26 4"/></svg>{escape(line.name)}</li>'
-        for i, line in enumerate(series)
+        f'<path class="line {_style(line)}" d="M0 4L26 4"/></svg>{escape(line.name)}</li>'
+        for line in series
     )
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
 
-def _style(i: int) -> str:
+def _style(line: Series) -> str:
+    return style(line.colour or 0) + " dotted" * line.dotted
+
+
+def style(i: int) -> str:
     """The classes of series `i`: a colour and, once all colours are taken, dashes."""
     return f"s{i % COLOURS}" + " dashed" * (i >= COLOURS)

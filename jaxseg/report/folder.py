@@ -87,6 +87,14 @@ def _curve(lines: list[dict[str, Any]], key: str, name: str) -> Series:
     return thin([x for x, _ in points], [y for _, y in points], name)
 
 
+def commit(start: Mapping[str, Any]) -> str:
+    """The code that a start of `run.json` ran."""
+    git = start["git"]
+    if not git:
+        return "unknown: not run from a clone"
+    return git["commit"] + ("" if git["clean"] else ", with changes that were not committed")
+
+
 def claim(command: str) -> list[str]:
     """The first line and the claim of the docstring of the config file that `command` names.
 

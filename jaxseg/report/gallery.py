@@ -126,7 +126,7 @@ def _jpeg(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> str:
     if size != image.shape[1::-1]:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=85, subsampling=0, optimize=True)
+    Image.fromarray(image).save(file, "JPEG", quality=85, subsampling=0)
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -170,9 +170,9 @@ def _card(item: Item, small: Encoded, number: int) -> str:
     panels = [_panel(photo, "image"), _panel(_canvas(small, number, "truth", item.name), "truth")]
     for i, prediction in enumerate(item.predictions):
         of = f" of {prediction.name}" if count > 1 else ""
-        drawn = _canvas(small, number, "prediction", item.name, i)
+        drawn = _canvas(small, number, "prediction", f"{item.name}{of}", i)
         panels.append(_panel(drawn, prediction.name, prediction.note))
-        wrong = _canvas(small, number, "errors", item.name, i)
+        wrong = _canvas(small, number, "errors", f"{item.name}{of}", i)
         panels.append(_panel(wrong, f"errors{of}"))
     return (
         f'<article class="item"><h4>{name}</h4><p class="note">{size}</p>'

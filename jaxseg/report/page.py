@@ -1,6 +1,7 @@
 """The HTML document: a heading, sections and links to them, styles, script. It loads nothing."""
 
 import dataclasses
+import datetime
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -60,3 +61,16 @@ def tiles(numbers: Sequence[tuple[str, str, str]]) -> str:
         for name, number, note in numbers
     )
     return f'<dl class="tiles">{"".join(entries)}</dl>'
+
+
+def code(text: str) -> str:
+    return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list of texts."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -110,8 +110,13 @@ def items(source: Source, images: Sequence[Scored]) -> Iterator[Item]:
     """The images with their truth, for the gallery."""
     for image in images:
         example = source[image.index]
-        note = f"mIoU of this image alone {metrics.percent(image.miou)}\u00a0%"
-        if image.accuracy is not None:
-            note += f", {metrics.percent(1 - image.accuracy)}\u00a0% of the pixels wrong"
-        prediction = Prediction("prediction", note, image.labels())
+        prediction = Prediction("prediction", note(image.miou, image.accuracy), image.labels())
         yield Item(example["name"], example["image"], example["label"], [prediction])
+
+
+def note(miou: float | None, accuracy: float | None) -> str:
+    """What is said of a prediction beside its picture."""
+    text = f"mIoU of this image alone {metrics.percent(miou)}\u00a0%"
+    if accuracy is None:
+        return text
+    return f"{text}, {metrics.percent(1 - accuracy)}\u00a0% of the pixels wrong"

@@ -21,7 +21,7 @@ from jaxseg.report import folder, predictions
 from jaxseg.report.charts import line_chart
 from jaxseg.report.confusion import confusion_matrix
 from jaxseg.report.gallery import gallery
-from jaxseg.report.page import Section, document, paragraph, tiles
+from jaxseg.report.page import Section, code, document, now, paragraph, tiles
 from jaxseg.report.tables import fact_table, percent_table
 from jaxseg.writers import clock
 
@@ -88,7 +88,7 @@ def run_page(
         workdir.resolve().name,
         _heading(record, config),
         sections,
-        f"Written by jaxseg report from {workdir.resolve()} on {_now()}.",
+        f"Written by jaxseg report from {workdir.resolve()} on {now()}.",
     )
 
 
@@ -265,28 +265,24 @@ def _origins(record: dict[str, Any], config: Any, lines: list[dict[str, Any]]) -
     parts = []
     if record["starts"]:
         last = record["starts"][-1]
-        git = last["git"] or {}
-        commit = git.get("commit", "unknown: not run from a clone")
-        if git and not git["clean"]:
-            commit += ", with changes that were not committed"
         devices = f"{last['devices']['count']} {last['devices']['kind']}"
         if last["hosts"]["processes"] > 1:
             devices += f" in {last['hosts']['processes']} processes"
-        facts = [("commit", commit), ("devices", devices), ("time", _times(record["starts"]))]
+        facts = [
+            ("commit", folder.commit(last)),
+            ("devices", devices),
+            ("time", _times(record["starts"])),
+        ]
         if speeds := [line["images_per_second"] for line in lines if "images_per_second" in line]:
             facts.append(("speed", f"{statistics.median(speeds):,.1f} images/s, median of the log"))
         versions = ", ".join(f"{name} {version}" for name, version in last["versions"].items())
         facts.append(("versions", versions))
-        parts.append("<h3>Command</h3>" + _code(last["command"]) + fact_table(facts))
+        parts.append("<h3>Command</h3>" + code(last["command"]) + fact_table(facts))
         parts.append("<h3>Starts</h3>" + fact_table([*map(_start, record["starts"])]))
     else:
         parts.append(paragraph("No training is recorded here: weights were converted into a run."))
     text = json.dumps(config.to_dict(), indent=2, sort_keys=True)
-    return "".join(parts) + f"<details><summary>Config</summary>{_code(text)}</details>"
-
-
-def _code(text: str) -> str:
-    return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
+    return "".join(parts) + f"<details><summary>Config</summary>{code(text)}</details>"
 
 
 def _start(start: dict[str, Any]) -> tuple[str, str]:
@@ -300,7 +296,3 @@ def _times(starts: list[dict[str, Any]]) -> str:
     seconds = sum((time(s["ended"]) - time(s["started"])).total_seconds() for s in ended)
     text = f"{clock(seconds)}, compiling and evaluation included"
     return text + (", without starts that did not end by themselves" if ended != starts else "")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

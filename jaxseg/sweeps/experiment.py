@@ -91,6 +91,7 @@ class Experiment:
       scales: by name; the first is the default.
       metric: a number of the evaluators' scores, compared at the end of training.
       split: that it is measured on.
+      higher_is_better: whether more of the metric is better.
       margin: a difference too small to matter, in the metric's printed unit; None: nothing is
         called equivalent.
       search: what `jaxseg sweep run --search` chooses from, by config key: a `Range`, or choices.
@@ -101,6 +102,7 @@ class Experiment:
     scales: Mapping[str, Scale]
     metric: str = "miou"
     split: str = "val"
+    higher_is_better: bool = True
     margin: float | None = None
     search: Mapping[str, Range | Sequence[Any]] = dataclasses.field(default_factory=dict)
 

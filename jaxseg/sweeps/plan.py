@@ -14,6 +14,8 @@ from jaxseg.errors import UserError, suggest
 from jaxseg.sweeps.experiment import Experiment, Overrides, Row, Scale, load, word
 
 RECORD = "sweep.json"
+# What a sweep means whose file is older than these keys.
+LATER_KEYS = {"searched": (), "changes": (), "higher_is_better": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Plan:
     seeds: tuple[int, ...]
     tasks: tuple[Task, ...]  # in the order in which they are begun
     searched: tuple[str, ...] = ()  # the config keys of a search, whose rows are trials
+    changes: tuple[str, ...] = ()  # `--config.KEY=VALUE` words that were given for all rows
 
     def store(self) -> None:
         """`sweep.json`: all that a report needs to know besides the runs' folders."""
@@ -81,9 +84,11 @@ class Plan:
             "question": self.question,
             "metric": self.experiment.metric,
             "split": self.experiment.split,
+            "higher_is_better": self.experiment.higher_is_better,
             "baseline": self.experiment.baseline,
             "margin": self.experiment.margin,
             "searched": list(self.searched),
+            "changes": list(self.changes),
             "rows": rows,
             "seeds": list(self.seeds),
             "tasks": [_stored(task, self.workdir) for task in self.tasks],
@@ -123,7 +128,9 @@ def make(
                 tasks.append(make_task(experiment, scale, name, seed, workdir, changes))
             except UserError as error:
                 raise UserError(f"row {name!r}: {error}") from None
-    return Plan(workdir, experiment, question, source, numbers, tuple(tasks))
+    return Plan(
+        workdir, experiment, question, source, numbers, tuple(tasks), changes=tuple(changes)
+    )
 
 
 def open_source(source: str) -> tuple[Experiment, Scale, str, str]:
@@ -248,7 +255,7 @@ def read(workdir: Path) -> Mapping[str, Any]:
       UserError: `workdir` is no sweep's folder.
     """
     try:
-        return json.loads((workdir / RECORD).read_text())
+        return {**LATER_KEYS, **json.loads((workdir / RECORD).read_text())}
     except FileNotFoundError:
         raise UserError(f"{workdir} is not a sweep: it has no {RECORD}") from None
 

@@ -6,143 +6,43 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from jaxseg.sweeps import statistics
+from jaxseg.sweeps import statistics, texts
 from jaxseg.sweeps.results import Result, RowResults, Sweep
-
-MARK = "¹"
 
 
 def markdown(sweep: Sweep) -> str:
     """The question, the rows compared, what they cost, and what is not finished."""
-    about = [_trials(sweep)] if sweep.table is None else _compared_rows(sweep, sweep.table)
-    parts = [f"# {_title(sweep)}", *about, _costs(sweep)]
+    if sweep.table is None:
+        about = [_table(texts.trials(sweep))]
+    else:
+        source = sweep.record["experiment"]
+        about = [f"`{source}`, {texts.summary(sweep, sweep.table)}"]
+        about += [_table(texts.comparison(sweep, sweep.table))]
+        about += _notes(sweep, sweep.table)
+    parts = [f"# {texts.title(sweep)}", *about, _table(texts.costs(sweep))]
     if sweep.unfinished:
-        lines = (
-            f"- {found.task.name}: {found.state}, step {found.step}"
-            + (f": {found.reason}" if found.reason else "")
-            for found in sweep.unfinished
-        )
-        parts.append("Not finished, and in no mean:\n\n" + "\n".join(lines))
+        parts.append("Not finished, and in no mean:\n\n" + _list(texts.unfinished(sweep)))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _title(sweep: Sweep) -> str:
-    return sweep.record["question"].partition("\n")[0]
-
-
-def _trials(sweep: Sweep) -> str:
-    """The trials of a search, the best first."""
-    searched = sweep.record["searched"]
-    scored = [(row.scores(sweep.metric)[0], row) for row in sweep.rows]
-    scored.sort(key=lambda pair: float("-inf") if pair[0] is None else pair[0], reverse=True)
-    lines = [
-        (row.name, _number(score), *(row.planned["overrides"].get(key, "") for key in searched))
-        for score, row in scored
-    ]
-    return _table(("trial", _unit(sweep), *searched), lines)
-
-
-def _compared_rows(sweep: Sweep, table: statistics.Table) -> list[str]:
-    return [_about(sweep, table), _comparison(sweep, table), *_notes(sweep, table)]
-
-
-def _about(sweep: Sweep, table: statistics.Table) -> str:
-    seeds = len(sweep.record["seeds"])
-    return (
-        f"`{sweep.record['experiment']}`, {seeds} seeds: {_unit(sweep)} on {sweep.record['split']} "
-        f"at the end of training; differences from {table.baseline!r} with their "
-        f"{_confidence(table)} intervals, seeds as blocks, p after Holm's correction."
-    )
-
-
-def _unit(sweep: Sweep) -> str:
-    return "mIoU in %" if sweep.metric == "miou" else sweep.metric
-
-
-def _confidence(table: statistics.Table) -> str:
-    return f"{100 * table.confidence:.0f} %"
-
-
-def _comparison(sweep: Sweep, table: statistics.Table) -> str:
-    heading = ("row", "mean", "sd", "each seed", "difference", "interval", "p", "", "published")
-    lines = []
-    for row, compared in zip(sweep.rows, table.rows, strict=True):
-        contrast = compared.contrast
-        lines.append(
-            (
-                row.name + MARK * compared.alone,
-                _number(compared.mean),
-                _number(compared.deviation),
-                ", ".join(map(_number, row.scores(sweep.metric))),
-                _number(contrast and contrast.difference, sign=True),
-                _interval(contrast and contrast.interval),
-                "" if contrast is None or contrast.p_holm is None else f"{contrast.p_holm:.3f}",
-                "baseline" if contrast is None else contrast.verdict,
-                _number(row.planned["published"], "{:g}"),
-            )
-        )
-    return _table(heading, lines, left=(0, 7))
 
 
 def _notes(sweep: Sweep, table: statistics.Table) -> list[str]:
     """In words: what each difference means, and how the published numbers differ in protocol."""
-    rows = list(zip(sweep.rows, table.rows, strict=True))
-    words = [f"- {row.name}: {each.contrast.words}" for row, each in rows if each.contrast]
-    notes = [f"- {row.name}: {row.planned['note']}" for row, _ in rows if row.planned["note"]]
-    found = ["\n".join(words)]
-    if any(each.alone for _, each in rows):
-        found.append(
-            f"{MARK} Tested alone, by a paired t-test: its noise may be over twice the others'."
-        )
+    notes = texts.protocol_notes(sweep)
+    found = [_list(texts.differences(table)), texts.mark_note(table)]
     if notes:
-        found.append("Published numbers, where the protocol differs:\n\n" + "\n".join(notes))
+        found.append(f"{texts.PUBLISHED_NOTE}\n\n{_list(notes)}")
     return found
 
 
-def _costs(sweep: Sweep) -> str:
-    heading = (
-        "row", "steps", "minutes a run", "images/s", "peak memory, GB", "parameters, M",
-        "multiply-adds, G",
-    )  # fmt: skip
-    lines = []
-    for row in sweep.rows:
-        trained = [each for each in row.results if each.status.task.trains and each.scores]
-        cost = row.cost
-        lines.append(
-            (
-                row.name,
-                str(trained[0].status.task.total_steps) if trained else "",
-                _number(_mean([each.seconds for each in trained], 60.0), "{:.1f}"),
-                _number(_mean([each.images_per_second for each in trained]), "{:.1f}"),
-                _number(max((e.peak_memory or 0 for e in trained), default=0) / 1e9 or None),
-                _number(cost and cost.parameters / 1e6),
-                _number(cost and cost.multiply_adds / 1e9),
-            )
-        )
-    return _table(heading, lines)
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
-def _mean(values: Sequence[float | None], unit: float = 1.0) -> float | None:
-    found = [value / unit for value in values if value is not None]
-    return sum(found) / len(found) if found else None
-
-
-def _number(value: float | None, form: str = "{:.2f}", *, sign: bool = False) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.2f}" if sign else form.format(value)
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
-
-
-def _table(
-    heading: Sequence[str], lines: Sequence[Sequence[str]], left: Sequence[int] = (0,)
-) -> str:
-    """A Markdown table; columns of numbers to the right."""
-    rule = ["---" if i in left else "---:" for i in range(len(heading))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heading, rule, *lines))
+def _table(cells: texts.Cells) -> str:
+    """In Markdown; columns of numbers to the right."""
+    rule = ["---" if i in cells.words else "---:" for i in range(len(cells.heads))]
+    lines = (cells.heads, rule, *cells.lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def csv_text(sweep: Sweep) -> str:
@@ -168,7 +68,9 @@ def _results(sweep: Sweep) -> list[Result]:
 
 def json_record(sweep: Sweep) -> dict[str, Any]:
     """Everything the tables are made of."""
-    keys = ("experiment", "question", "metric", "split", "seeds", "searched")
+    keys = (
+        "experiment", "question", "metric", "higher_is_better", "split", "seeds", "searched",
+    )  # fmt: skip
     rows = {row.name: _row(row) for row in sweep.rows}
     record = {key: sweep.record[key] for key in keys}
     if sweep.table is None:

@@ -70,8 +70,8 @@ class Sweep:
     @property
     def unfinished(self) -> list[Status]:
         """Runs without a final score, which no mean contains."""
-        every = (each.status for row in self.rows for each in row.results)
-        return [found for found in every if found.state != "finished"]
+        every = (each for row in self.rows for each in row.results)
+        return [each.status for each in every if each.scores is None]
 
 
 def collect(workdir: Path, baseline: str = "") -> Sweep:
@@ -101,6 +101,7 @@ def collect(workdir: Path, baseline: str = "") -> Sweep:
         baseline,
         margin=record["margin"],
         metric="mIoU" if metric == "miou" else metric,
+        higher_is_better=record["higher_is_better"],
     )
     return Sweep(workdir, record, rows, table)
 

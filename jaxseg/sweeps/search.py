@@ -1,9 +1,9 @@
 """Hyperparameter search by Optuna: trials are runs like any other, pruned after an evaluation.
 
 Akiba et al. 2019, "Optuna: a next-generation hyperparameter optimization framework". Trials come
-from its tree-structured Parzen estimator; one whose score after an evaluation is below the median
-of the earlier trials' at that step is stopped (MedianPruner). All trials have the same seed, so
-that they differ in what is searched for alone.
+from its tree-structured Parzen estimator; one whose score after an evaluation is worse than the
+median of the earlier trials' at that step is stopped (MedianPruner). All trials have the same seed,
+so that they differ in what is searched for alone.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ class Search:
             storage=optuna.storages.JournalStorage(backend),
             study_name=self._source,
             load_if_exists=True,
-            direction="maximize",
+            direction="maximize" if self._experiment.higher_is_better else "minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         )
         # A sampler that begins anew must not draw again what it drew before.
@@ -155,6 +155,7 @@ class Search:
             (SEED,),
             tuple(self.tasks),
             tuple(self._experiment.search),
+            tuple(self._changes),
         ).store()
 
     def best(self) -> str:
@@ -162,7 +163,8 @@ class Search:
         done = [t for t in self._study.trials if t.state.name == "COMPLETE"]
         if not done:
             return "no trial is finished"
-        best = max(done, key=lambda trial: trial.value)
+        choose = max if self._experiment.higher_is_better else min
+        best = choose(done, key=lambda trial: trial.value)
         told = " ".join(f"--config.{key}={value}" for key, value in best.params.items())
         score = status.printed(best.value, self.metric)
         return f"best: trial{best.number:04}, {self.metric} {score}: {told}"

@@ -62,6 +62,7 @@ def compare(
     confidence: float = 0.95,
     margin: float | None = None,
     metric: str = "mIoU",
+    higher_is_better: bool = True,
 ) -> Table:
     """Compare every row with the baseline.
 
@@ -69,12 +70,12 @@ def compare(
     "equivalent" are not corrected for the number of rows: each is right for itself.
 
     Args:
-      scores: row -> one score per seed, in the same order in every row, None where there is none;
-        more is better.
+      scores: row -> one score per seed, in the same order in every row, None where there is none.
       baseline: one of the rows.
       confidence: of every interval by itself.
       margin: the largest difference that does not matter, in the unit of the scores.
       metric: what the sentences call the unit.
+      higher_is_better: whether a positive difference is "better".
 
     Raises:
       UserError: rows of different lengths, an unknown baseline, a number out of range.
@@ -98,8 +99,9 @@ def compare(
         contrast = None
         if i != base:
             gain = 1 if found[i].paired else int(spreads.pooled.sum()) - 1
+            verdict = wording.verdict(found[i], adjusted[i], confidence, margin, higher_is_better)
             contrast = _contrast(
-                found[i], adjusted[i], y[[i, base]], gain, confidence, margin, metric
+                found[i], adjusted[i], verdict, y[[i, base]], gain, confidence, margin, metric
             )
         marks = spreads.ratio[i], bool(spreads.alone[i])
         rows.append(Row(name, *_by_itself(y[i], confidence), *marks, contrast))
@@ -178,13 +180,13 @@ def _check(
 def _contrast(
     d: blocks.Difference,
     p_holm: float | None,
+    verdict: str,
     pair: np.ndarray,
     gain: int,
     confidence: float,
     margin: float | None,
     metric: str,
 ) -> Contrast:
-    verdict = wording.verdict(d, p_holm, confidence, margin)
     if p_holm is None:
         scores, baseline_scores = map(int, (~np.isnan(pair)).sum(1))
         words = wording.no_interval(d, scores, baseline_scores, metric)

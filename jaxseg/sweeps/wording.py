@@ -11,7 +11,11 @@ MOST_SEEDS = 1000  # nobody plans more
 
 
 def verdict(
-    difference: Difference, p_holm: float | None, confidence: float, margin: float | None
+    difference: Difference,
+    p_holm: float | None,
+    confidence: float,
+    margin: float | None,
+    higher_is_better: bool = True,
 ) -> str:
     """One of unknown, equivalent, better, worse, not distinguishable.
 
@@ -25,7 +29,8 @@ def verdict(
         return "equivalent"
     if p_holm >= 1 - confidence:
         return "not distinguishable"
-    return "better" if difference.value and difference.value > 0 else "worse"
+    higher = bool(difference.value and difference.value > 0)
+    return "better" if higher == higher_is_better else "worse"
 
 
 def sentence(
@@ -82,7 +87,9 @@ def no_interval(difference: Difference, scores: int, baseline_scores: int, metri
         why = "one seed"
     else:
         why = "too few seeds in common with the baseline"
-    return f"{round(difference.value, 1) + 0.0:+.1f} {metric}, {why}: no interval"
+    value = round(difference.value, 4) + 0.0  # Adding 0.0 turns -0.0 into 0.0.
+    text = f"{value:+.1f}" if not value or abs(value) >= 0.1 else f"{value:+.2g}"
+    return f"{text} {metric}, {why}: no interval"
 
 
 def seeds_needed(variance: float, gain: int, confidence: float, resolution: float) -> int | None:

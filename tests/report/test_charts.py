@@ -80,3 +80,21 @@ def test_long_series_become_means_with_a_band_of_their_extremes():
     assert set(short.y) == {4.5}
     assert (set(short.low), set(short.high)) == ({0.0}, {9.0})
     assert thin(x, y, "loss", most=1000) == Series("loss", x, y)
+
+
+def test_dotted_series_keep_their_colour_and_stay_out_of_the_legend():
+    svg = chart(
+        Series("a", [0, 1], [1, 2]),
+        Series("b", [], [], colour=3),
+        Series("b, unfinished", [0, 1], [2, 3], colour=3, dotted=True),
+    )
+    legend = re.findall('<ul class="legend">.*</ul>', svg)[0]
+    assert re.findall("</svg>([^<]*)</li>", legend) == ["a", "b"]
+    assert 'class="line s3 dotted"' in svg
+    assert svg.count('tabindex="0"') == 1
+    assert "b, unfinished, step 1: 3" in svg
+
+
+def test_an_empty_first_series_leaves_one_stop_for_tab():
+    svg = chart(Series("a", [], []), Series("b", [0, 1], [1, 2]))
+    assert svg.count('tabindex="0"') == 1

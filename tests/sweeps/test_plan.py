@@ -1,5 +1,6 @@
 """From an experiment to commands."""
 
+import json
 import shutil
 
 import pytest
@@ -98,8 +99,31 @@ def test_a_sweep_can_be_read_wherever_its_folder_lies(made, tmp_path):
     record = plan.read(tmp_path / "elsewhere")
     assert record["rows"]["narrow"]["published"] == 50.0
     assert (record["metric"], record["split"], record["baseline"]) == ("miou", "val", "narrow")
+    assert (record["higher_is_better"], record["changes"]) == (True, [])
     with pytest.raises(UserError, match="is not a sweep"):
         plan.read(tmp_path)
+
+
+def test_what_the_command_line_and_the_file_say_of_all_rows_is_stored(experiment_file, tmp_path):
+    text = experiment_file.read_text()
+    experiment_file.write_text(
+        text.replace('baseline="narrow",', 'baseline="narrow", higher_is_better=False,')
+    )
+    changes = ["--config.batch_size=4"]
+    plan.make(str(experiment_file), tmp_path / "sweep", changes=changes).store()
+    record = plan.read(tmp_path / "sweep")
+    assert (record["higher_is_better"], record["changes"]) == (False, changes)
+
+
+def test_a_sweep_of_an_earlier_version_can_be_read(made):
+    made.store()
+    path = made.workdir / plan.RECORD
+    record = json.loads(path.read_text())
+    for key in plan.LATER_KEYS:
+        del record[key]
+    path.write_text(json.dumps(record))
+    assert plan.read(made.workdir)["higher_is_better"]
+    assert not plan.read(made.workdir)["searched"]
 
 
 def test_a_run_with_another_config_in_the_same_folder_is_refused(made, experiment_file, tmp_path):

@@ -1,11 +1,12 @@
 """What a sweep's folders say together."""
 
+import json
 from typing import Any
 
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.sweeps import results
+from jaxseg.sweeps import plan, results, status, texts
 
 MIOU = {"narrow": (0.50, 0.52), "wide": (0.60, 0.61), "longer": (0.62, 0.64), "coarse": (0.4, 0.41)}
 
@@ -47,6 +48,23 @@ def test_what_is_not_finished_is_listed_and_in_no_mean(finished):
     assert [found.task.name for found in sweep.unfinished] == ["wide, seed 1"]
     assert sweep.rows[1].scores("miou")[1] is None
     assert sweep.table.rows[1].n == 1
+
+
+def test_a_finished_run_without_its_final_scores_is_listed_too(finished):
+    status.score_path(finished.tasks[0], "val").unlink()
+    sweep: Any = results.collect(finished.workdir)
+    assert [found.task for found in sweep.unfinished] == [finished.tasks[0]]
+    assert "but without its final scores" in texts.unfinished(sweep)[0]
+
+
+def test_less_is_better_where_the_sweep_says_so(finished, finish):
+    for task in finished.tasks:
+        if task.row == "wide":
+            finish(task, 0.90 + 0.02 * task.seed)
+    path = finished.workdir / plan.RECORD
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"higher_is_better": False}))
+    sweep: Any = results.collect(finished.workdir)
+    assert sweep.table.rows[1].contrast.verdict == "worse"
 
 
 def test_an_unknown_baseline_is_named(finished):

@@ -9,7 +9,7 @@ import pytest
 
 from jaxseg.config import store_config
 from jaxseg.errors import UserError
-from jaxseg.sweeps import local, plan, report, results
+from jaxseg.sweeps import local, plan, report, results, texts
 from jaxseg.sweeps.local import Pool, Slot
 from jaxseg.sweeps.search import Search
 
@@ -107,10 +107,29 @@ def test_trials_lie_in_their_ranges_and_the_best_is_said(start, tmp_path):
     sweep = results.collect(tmp_path / "sweep")
     lines = report.markdown(sweep).splitlines()
     assert lines[2] == (
-        "| trial | mIoU in % | schedule.learning_rate | optimizer.name | batch_size |"
+        "| trial | mIoU in % | status | schedule.learning_rate | optimizer.name | batch_size |"
     )
     assert lines[4].startswith(f"| {best} |")
     assert len(json.loads(report.to_json(sweep))["rows"]) == 8
+
+
+def test_where_less_is_better_the_lowest_is_the_best_and_comes_first(start, tmp_path):
+    path = tmp_path / "rate.py"
+    end = EXPERIMENT.index("    baseline=")
+    path.write_text(f"{EXPERIMENT[:end]}    higher_is_better=False,\n{EXPERIMENT[end:]}")
+    search, said = start(8)
+    run(search)
+    rates = {t.row: float(values(t)["schedule.learning_rate"]) for t in search.tasks}
+    pruned = {line.split(":")[0] for line in said if "pruned at step 2" in line}
+    assert all(rates[name] > sorted(rates.values())[3] for name in pruned)
+    best = min(rates, key=lambda name: rates[name])
+    assert search.best().startswith(f"best: {best}, miou")
+    for task in search.tasks:
+        store_config(plan.resolve(task.words[2], task.words[5:]), task.workdir)
+    ranked = texts.ranked(results.collect(tmp_path / "sweep"))
+    done = [row.name for row in ranked if row.results[0].scores]
+    assert done == sorted(done, key=lambda name: rates[name])
+    assert [row.name for row in ranked[: len(done)]] == done  # without a score, last
 
 
 def test_a_search_that_is_stopped_continues_its_trials_and_repeats_none(start, tmp_path):

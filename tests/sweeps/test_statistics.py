@@ -101,6 +101,15 @@ def test_without_an_interval_the_words_say_why(scores, words):
     assert (contrast.interval, contrast.p, contrast.p_holm) == (None, None, None)
 
 
+def test_less_can_be_better():
+    scores = {"a": [9.0, 8.9, 9.1], "b": [1.1, 0.9, 1.0], "c": [15.0, 15.1, 14.9]}
+    found = {}
+    for higher_is_better in (True, False):
+        table = statistics.compare(scores, "a", higher_is_better=higher_is_better)
+        found[higher_is_better] = [contrast_of(row).verdict for row in table.rows[1:]]
+    assert found == {True: ["worse", "better"], False: ["better", "worse"]}
+
+
 def test_a_single_row_is_described_and_compared_with_nothing():
     (row,) = statistics.compare({"a": [70.0, 71.0]}, "a").rows
     assert (row.mean, row.contrast) == (70.5, None)

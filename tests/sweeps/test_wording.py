@@ -28,6 +28,25 @@ def test_better_and_worse_need_the_corrected_p_value():
     )
 
 
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_less_is_better_where_the_experiment_says_so(higher_is_better):
+    for low, high in ((0.9, 2.7), (-2.7, -0.9)):
+        found = wording.verdict(with_interval(low, high), 0.01, 0.95, None, higher_is_better)
+        assert found == ("better" if (low > 0) == higher_is_better else "worse")
+    for p_holm, margin in ((0.5, None), (None, None), (0.01, 5.0)):  # neither better nor worse
+        args = with_interval(0.9, 2.7), p_holm, 0.95, margin
+        assert wording.verdict(*args, higher_is_better) == wording.verdict(*args)
+
+
+def test_a_small_difference_without_an_interval_keeps_its_digits():
+    def words(value):
+        return wording.no_interval(Difference(value, None, 0, 0.0), 1, 1, "checkerboard_2")
+
+    assert words(0.00432) == "+0.0043 checkerboard_2, one seed: no interval"
+    assert words(-0.432) == "-0.4 checkerboard_2, one seed: no interval"
+    assert words(-1e-9) == "+0.0 checkerboard_2, one seed: no interval"
+
+
 def test_not_distinguishable_says_how_many_seeds_would_tell():
     words = say(with_interval(-0.6, 1.4), 0.4)
     assert words.startswith("not distinguishable: +0.4 mIoU, 95 % interval -0.6 to +1.4; ")
