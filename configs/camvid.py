@@ -12,8 +12,8 @@ Command: jaxseg train --config configs/camvid.py:unet,width=16 --workdir runs/ca
          --config.ema_decay=0.99 --config.eval.every=300
          --config.loss.cross_entropy.class_weights="(0.53,0.45,2.19,0.39,1.0,0.65,1.96,1.40,0.89,2.52,2.98)"
 
-         DeepLabv3+ on MobileNetV2 from ImageNet weights, README's first command, 1,400 steps of 8 on
-         2 CPU cores: 67.95 mIoU on val (61.14, 66.98, 67.25, 67.95 every 350 steps).
+DeepLabv3+ on MobileNetV2 from ImageNet weights (README's first command, 1,400 steps of 8 on 2 CPU
+cores): 67.95 mIoU on val, 61.14, 66.98, 67.25 and 67.95 every 350 steps.
 
 From ImageNet weights (MobileNetV2 of TF-Slim, batch norms folded: SOURCE) against from scratch, 240
 steps of 8 on 2 CPU cores, 10 and 7 minutes: val mIoU after 80, 160 and 240 steps 33.40, 39.06 and
