@@ -4,6 +4,7 @@ The cache outlives the run, in the user's cache folder; the durations of the tes
 which the next run gives the longest files out first.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -38,6 +39,11 @@ CACHES = platformdirs.user_cache_path("jaxseg") / "tests"
 CACHE = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHES / _key())))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 DURATIONS = CACHE / "durations.json"  # seconds of each test, where it ran last
+
+# Before anything that imports absl: submitit resets logging, at which absl's handler closes its
+# stream, and that is the file in which pytest captures output.
+with contextlib.suppress(ImportError):
+    import submitit  # noqa: F401
 
 import jax
 import pytest

@@ -106,6 +106,14 @@ def count(values: Any, command: str, name: str) -> int:
     return int(text)
 
 
+def one_argument(argv: Sequence[str], part: str, what: str) -> str:
+    """The only word of `argv`, which is no flag; `what` is expected after `jaxseg sweep PART`."""
+    if len(argv) != 1 or argv[0].startswith("-"):
+        given = " ".join(argv) or "nothing"
+        raise UserError(f"jaxseg sweep {part}: expected {what}, got {given}")
+    return argv[0]
+
+
 def required(values: Any, command: str, name: str) -> Any:
     value = values[name].value
     if not value:

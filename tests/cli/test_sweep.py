@@ -12,6 +12,7 @@ import time
 import pytest
 
 from jaxseg.cli import main
+from jaxseg.lock import locked
 from jaxseg.sweeps import local, plan, status
 
 TINY = """
@@ -101,6 +102,14 @@ def test_a_sweep_says_what_it_does_and_the_same_command_does_the_rest(
     out = capsys.readouterr().out
     assert "9 runs: 9 finished" in out
     assert out.count("50.00") == 9
+
+
+def test_two_at_a_time_do_not_run_the_same_sweep(experiment, stand_in, tmp_path, capsys):
+    workdir = tmp_path / "sweep"
+    with locked(workdir):
+        assert main(["sweep", "run", experiment, "--workdir", str(workdir)]) == 2
+    assert f"{workdir} is being written by process {os.getpid()}" in capsys.readouterr().err
+    assert not workdir.exists()
 
 
 @pytest.mark.parametrize(

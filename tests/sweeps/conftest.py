@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import submitit  # noqa: F401 - configures logging, at which absl closes a stream that a test captures
 
 from jaxseg import files, metrics
 from jaxseg.cli import main
