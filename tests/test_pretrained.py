@@ -12,7 +12,7 @@ from jaxseg.weights import files
 
 def test_a_run_tells_all_options_but_those_of_training(run_with_averages):
     imported = pretrained.load(str(run_with_averages))
-    known = {**models.options("unet"), "width": 4, "depth": 2}
+    known = {**models.options("unet"), "width": 4, "depth": 1}
     del known["dropout"]
     assert imported.options == known
     assert imported.heads == ("logits",)

@@ -159,7 +159,7 @@ def test_a_step_of_every_model_changes_no_shape_and_no_type(tiny_config, one_dev
     config = check_config(tiny_config)
     classes = data.load(config.dataset, "val").classes
     program = build_program(config, classes, announce=lambda _: None)
-    state = jax.eval_shape(program.init_state)
+    state = program.state_shapes()
     image = jax.ShapeDtypeStruct((8, 32, 32, 3), np.uint8)
     label = jax.ShapeDtypeStruct((8, 32, 32), np.int32)
     after, _ = program.train_step.lower(state, {"image": image, "label": label}).out_info

@@ -1,5 +1,6 @@
 """The page of a run: finished, unfinished, without checkpoints, and without its data."""
 
+import html
 import json
 import re
 import shutil
@@ -25,8 +26,8 @@ def copied(run_with_averages, tmp_path):
     return shutil.copytree(run_with_averages, tmp_path / "run")
 
 
-def images_said(html):
-    return re.findall(r"mIoU of this image alone ([\d.]+)", html)
+def images_said(page):
+    return re.findall(r"mIoU of this image alone ([\d.]+)", page)
 
 
 def test_a_finished_run_has_every_section(page, check_html, run_with_averages):
@@ -42,7 +43,7 @@ def test_a_finished_run_has_every_section(page, check_html, run_with_averages):
     assert images_said(page) == sorted(images_said(page), key=float, reverse=True)
     start = json.loads((run_with_averages / "run.json").read_text())["starts"][-1]
     assert start["versions"]["jax"] in page
-    assert "pytest" in re.findall("<pre.*?</pre>", page)[0]  # the command that trained it
+    assert html.escape(start["command"]) in re.findall("<pre.*?</pre>", page)[0]
 
 
 def test_the_predictions_are_those_that_were_evaluated(page, run_with_averages):
