@@ -97,9 +97,4 @@ def open_source(config: Any, data_dir: str | None, split: str) -> Any:
     if data_dir:
         config.dataset.data_dir = data_dir
     checked = check_config(config)
-    return checked, data.load(checked.dataset, split_of(checked, split))
-
-
-def split_of(config: Any, split: str) -> str:
-    """`train` and `val` mean what the config trains and validates on."""
-    return {"train": config.dataset.train_split, "val": config.dataset.val_split}.get(split, split)
+    return checked, data.load(checked.dataset, data.split_of(checked.dataset, split))

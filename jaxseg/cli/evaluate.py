@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.cli import flags
-from jaxseg.cli.data import split_of
 
 
 def evaluate(argv: Sequence[str]) -> None:
@@ -57,7 +56,7 @@ def _evaluate(values: Any, workdir: Path, changes: Sequence[str]) -> None:
     if values["data_dir"].value:
         dataset = dataclasses.replace(dataset, data_dir=values["data_dir"].value)
     split = values["split"].value
-    source = data.load(dataset, split_of(run.config, split))
+    source = data.load(dataset, data.split_of(dataset, split))
     runs.check_classes(
         run.classes,
         source.classes,

@@ -44,6 +44,11 @@ def load(dataset: Any, split: str) -> Source:
     return source
 
 
+def split_of(dataset: Any, name: str) -> str:
+    """What `train` and `val` are called in the config; other splits are as they are."""
+    return {"train": dataset.train_split, "val": dataset.val_split}.get(name, name)
+
+
 def identity(dataset: Any) -> str:
     """The data that a run trains and validates on, by its content.
 

@@ -33,9 +33,14 @@ def rows(workdir: Path) -> list[dict[str, Any]]:
 
 def scores(workdir: Path, split: str) -> dict[int, dict[str, Any]]:
     """The scores of each step that was evaluated on the split, with the run's own config."""
-    paths = (workdir / "eval" / split).glob("*.json")
-    found = {int(path.stem): path for path in paths if path.stem.isdigit()}
+    found = score_paths(workdir, split)
     return {step: json.loads(found[step].read_text()) for step in sorted(found)}
+
+
+def score_paths(workdir: Path, split: str) -> dict[int, Path]:
+    """The file of each step that was evaluated on the split, with the run's own config."""
+    paths = (workdir / "eval" / split).glob("*.json")
+    return {int(path.stem): path for path in paths if path.stem.isdigit()}
 
 
 def choose_step(scored: Mapping[int, Mapping[str, Any]], step: str) -> int | None:

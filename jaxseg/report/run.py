@@ -63,8 +63,8 @@ def run_page(
     record = folder.record(workdir)
     config = load_config(workdir)
     scored = folder.scores(workdir, split)
-    named = {"train": config.dataset.train_split, "val": config.dataset.val_split}
-    shown = _gallery(workdir, named.get(split, split), step, images, data_dir, announce)
+    named = data.split_of(config.dataset, split)
+    shown = _gallery(workdir, named, step, images, data_dir, announce)
     number = folder.choose_step(scored, step) if shown.step is None else shown.step
     scores, origin = shown.scores, "computed for this page"
     if number in scored:
@@ -182,9 +182,8 @@ def _numbers(
     if scores.get("skipped"):
         text += f" {scores['skipped']} images could not be read and are not counted."
     last = max(scored, default=step)
-    if (
-        last is not None and last != step
-    ):  # the best of many steps on the split that chose it flatters the run
+    # The best of many steps, on the split that chose it, flatters the run.
+    if last is not None and last != step:
         text += (
             f" The last of {len(scored)} evaluated steps, {last}, has "
             f"{percent(scored[last]['miou'])} % mIoU."

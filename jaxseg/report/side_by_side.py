@@ -65,8 +65,7 @@ class _Comparison:
         dataset = run.config.dataset
         if self._data_dir:
             dataset = dataclasses.replace(dataset, data_dir=self._data_dir)
-        named = {"train": dataset.train_split, "val": dataset.val_split}
-        source = data.load(dataset, named.get(self._split, self._split))
+        source = data.load(dataset, data.split_of(dataset, self._split))
         skip = run.config.pipeline.on_unreadable == "skip"
         skipped = pipeline.Skipped(self._announce) if skip else None
         read = (pipeline.read(source, i, skipped) for i in spread(len(source), self._images))

@@ -23,7 +23,8 @@ class Status:
     Attributes:
       task: what it is.
       state: "waiting" (never begun), "running", "finished", "stopped" (continues when the sweep
-        does), "killed" (its process is gone; continues too), "failed", or "queued" by Slurm.
+        does), "killed" (its process is gone; continues too), "failed", "queued" by Slurm, or, of
+        a search, "pruned".
       step: the last that is known.
       score: the newest score of the sweep's metric, None if there is none yet.
       seconds_left: of a running one, by its last speed; None: unknown.
@@ -99,8 +100,9 @@ def score_path(task: Task, split: str) -> Path:
 
 
 def newest_score(workdir: Path, metric: str, split: str) -> float | None:
-    found = folder.scores(workdir, split)
-    return found[max(found)].get(metric) if found else None
+    # Only the newest file is read: a table of hundreds of runs asks every two seconds.
+    newest = max(folder.score_paths(workdir, split).items(), default=None)
+    return json.loads(newest[1].read_text()).get(metric) if newest else None
 
 
 def last_row(path: Path) -> dict[str, Any]:
