@@ -2,8 +2,9 @@ import re
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxseg.metrics import confusion_matrix, scores, table
+from jaxseg.metrics import bootstrap_miou, confusion_matrix, scores, table
 
 TRUTH = np.repeat(np.arange(4), 4).reshape(1, 4, 4).astype(np.int32)
 PREDICTION = np.array([[[1, 0, 0, 0], [1, 3, 0, 1], [2, 2, 2, 3], [3, 1, 0, 0]]], np.int32)
@@ -76,3 +77,33 @@ def test_without_a_valid_pixel_every_number_is_undefined():
 def test_many_pixels_do_not_overflow():
     matrix = np.full((2, 2), 2**40, np.int64)
     assert scores(matrix, ("x", "y"))["miou"] == 1 / 3
+
+
+def test_images_drawn_again_scatter_as_much_as_test_sets_do():
+    rng = np.random.default_rng(0)
+
+    def test_set():
+        accuracy = rng.beta(8, 2, 60)
+        right = rng.binomial(50, accuracy[:, None].repeat(2, 1))
+        return np.array([[[a, 50 - a], [50 - b, b]] for a, b in right])
+
+    def counts(matrices):
+        diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+        return np.stack([diagonal, matrices.sum(2), matrices.sum(1)], axis=-1)
+
+    def miou(matrices):
+        return scores(matrices.sum(0), ["a", "b"])["miou"]
+
+    truth = miou(np.concatenate([test_set() for _ in range(500)]))
+    intervals = [bootstrap_miou(counts(test_set()), draws=400) for _ in range(300)]
+    assert 0.9 < np.mean([low <= truth <= high for low, high in intervals]) < 0.98
+    one = test_set()[:1]
+    assert bootstrap_miou(counts(one)) == pytest.approx((miou(one),) * 2)
+
+
+def test_a_class_that_few_images_hold_is_left_out_of_the_draws_that_lack_it():
+    common, rare = [[8, 8, 8], [0, 0, 0]], [[0, 0, 8], [0, 8, 0]]  # the rare class is missed
+    # k rare images of 4 drawn give (4 - k) / 8, none gives 1; k >= 3 in 5 % of the draws
+    assert bootstrap_miou(np.array([common] * 3 + [rare])) == (1 / 8, 1.0)
+    assert bootstrap_miou(np.array([common] * 3)) == (1.0, 1.0)
+    assert bootstrap_miou(np.zeros((3, 2, 3), int)) is None

@@ -23,6 +23,7 @@ class Scored:
     index: int
     miou: float | None  # of this image alone: its mean over images is not the split's mIoU
     accuracy: float | None
+    counts: Int[np.ndarray, "c 3"]  # pixels by class: in both, in truth, in prediction
     shape: tuple[int, int]
     deflated: bytes  # labels, uint16
 
@@ -70,9 +71,9 @@ def predict(
         total += matrix
         scores = metrics.scores(matrix, names)
         deflated = zlib.compress(labels.astype(np.uint16).tobytes(), 1)
-        images.append(
-            Scored(index, scores["miou"], scores["pixel_accuracy"], labels.shape, deflated)
-        )
+        counts = np.stack([np.diag(matrix), matrix.sum(1), matrix.sum(0)], axis=1)
+        miou, accuracy = scores["miou"], scores["pixel_accuracy"]
+        images.append(Scored(index, miou, accuracy, counts, labels.shape, deflated))
     return Predicted(images, total)
 
 
@@ -104,6 +105,13 @@ def choose(images: Sequence[Scored], most: int) -> list[tuple[str, list[Scored]]
         ("Worst images, the worst last", ranked[len(ranked) - worst :]),
     ]
     return [(title, chosen) for title, chosen in groups if chosen]
+
+
+def interval(images: Sequence[Scored]) -> tuple[float, float] | None:
+    """The 95 % interval of the split's mIoU over the choice of its images."""
+    if not images:
+        return None
+    return metrics.bootstrap_miou(np.stack([image.counts for image in images]))
 
 
 def items(source: Source, images: Sequence[Scored]) -> Iterator[Item]:

@@ -144,6 +144,12 @@ def _about(found: predictions.Predicted, scores: dict[str, Any], split: str, ste
         f"images of {split} together: {percent(scores['miou'])} % with these predictions of step "
         f"{step}."
     )
+    if limits := predictions.interval(found.images):
+        low, high = map(percent, limits)
+        text += (
+            f" Other images of the same kind would move it: 95 % interval {low} to {high} %, by "
+            "bootstrap over images; training again with another seed moves it besides."
+        )
     return text + (f" Left out: {without} in which every pixel is void." if without else "")
 
 

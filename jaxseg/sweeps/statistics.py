@@ -124,33 +124,6 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def bootstrap_images(
-    confusion: np.ndarray, *, confidence: float = 0.95, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of one run's mIoU in percent over the choice of test images.
-
-    It says how far another test set of this size would move the score, and nothing about training
-    again with another seed. Percentiles of mIoU over images drawn with replacement (Efron and
-    Tibshirani 1993, chapter 13); matrices are added up before the ratio is taken.
-
-    Args:
-      confusion: [images, classes, classes] counts of pixels, rows truth, columns prediction.
-      confidence: of the interval.
-      draws: how many test sets are drawn.
-      seed: of the draws.
-    """
-    images = len(confusion)
-    counts = np.random.default_rng(seed).multinomial(images, [1 / images] * images, size=draws)
-    total = np.tensordot(counts, np.asarray(confusion, float), axes=1)
-    overlap = np.diagonal(total, axis1=1, axis2=2)
-    union = total.sum(1) + total.sum(2) - overlap
-    present = union > 0  # a class that a draw lacks has no IoU in it
-    iou = np.divide(overlap, union, out=np.zeros_like(union), where=present)
-    miou = 100 * iou.sum(1) / np.maximum(present.sum(1), 1)
-    low, high = np.quantile(miou, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
 def _check(
     scores: Mapping[str, Sequence[float | None]],
     baseline: str,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from jaxseg import metrics
 from jaxseg.data.source import Classes, Example, voc_palette
-from jaxseg.report.predictions import Scored, choose, confusion, items, predict
+from jaxseg.report.predictions import Scored, choose, confusion, interval, items, predict
 
 CLASSES = Classes(("ground", "cell", "rim"), voc_palette(3))
 
@@ -61,13 +62,32 @@ def test_the_score_of_an_image_is_the_mean_of_its_own_classes():
     assert np.trace(found.confusion) / found.confusion.sum() == pytest.approx(accuracy)
 
 
+def test_the_interval_over_images_is_of_their_own_counts():
+    source = Source(30)
+    found = predict(red, source, workers=2)
+    for image in found.images:
+        prediction, truth = source.images[image.index][..., 0], source.labels[image.index]
+        mine = np.where(truth == 255, 255, prediction)
+        each = [
+            [((mine == k) & (truth == k)).sum(), (truth == k).sum(), (mine == k).sum()]
+            for k in range(3)
+        ]
+        np.testing.assert_array_equal(image.counts, each)
+    miou = metrics.scores(found.confusion, CLASSES.names)["miou"]
+    low, high = interval(found.images)
+    assert low < miou < high
+    assert high - low < 0.2
+    assert interval([]) is None
+
+
 def test_confusion_counts_pixels_by_truth_and_prediction():
     truth, prediction = np.array([[0, 0, 1, 255]]), np.array([[0, 1, 1, 1]])
     assert confusion(prediction, truth, 2, 255).tolist() == [[1, 1], [0, 1]]
 
 
 def scored(*mious):
-    return [Scored(i, miou, None, (1, 1), b"") for i, miou in enumerate(mious)]
+    counts = np.zeros((3, 3), int)
+    return [Scored(i, miou, None, counts, (1, 1), b"") for i, miou in enumerate(mious)]
 
 
 def test_best_median_and_worst_are_chosen():

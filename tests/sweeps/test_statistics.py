@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxseg import metrics
 from jaxseg.errors import UserError
 from jaxseg.sweeps import blocks, statistics
 
@@ -163,25 +162,6 @@ def test_false_positives_and_coverage_are_the_nominal_ones():
 def test_bad_input_is_named(scores, baseline, options, message):
     with pytest.raises(UserError, match=message):
         statistics.compare(scores, baseline, **options)
-
-
-def test_images_drawn_again_scatter_as_much_as_test_sets_do():
-    rng = np.random.default_rng(0)
-
-    def test_set():
-        accuracy = rng.beta(8, 2, 60)
-        right = rng.binomial(50, accuracy[:, None].repeat(2, 1))
-        return np.array([[[a, 50 - a], [50 - b, b]] for a, b in right])
-
-    def miou(confusion):
-        return 100 * metrics.scores(confusion.sum(0), ["a", "b"])["miou"]
-
-    truth = miou(np.concatenate([test_set() for _ in range(500)]))
-    intervals = [statistics.bootstrap_images(test_set(), draws=400) for _ in range(300)]
-    covered = np.mean([low <= truth <= high for low, high in intervals])
-    assert 0.9 < covered < 0.98
-    one = test_set()[:1]
-    assert statistics.bootstrap_images(one) == pytest.approx([miou(one)] * 2)
 
 
 def test_blocks_are_what_the_table_is_made_of():
