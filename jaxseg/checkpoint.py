@@ -28,6 +28,20 @@ from jaxseg.manifest import MANIFEST, SCORES, damage
 from jaxseg.state import TrainState
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which leaves preemption to `stopping.Stop`."""
+
+    def reached_preemption(self, step: int) -> bool:
+        """Never: nothing is asked of JAX.
+
+        Orbax's own asks it at every save, by the step's number. JAX stops all processes at the
+        number after the one that was asked last: after a signal during a save, this could be one
+        that `Stop` asked before, and the signal would be lost.
+        """
+        del step
+        return False
+
+
 class Checkpoints:
     """The checkpoints of a run: the latest `keep` and the one of the best validation mIoU."""
 
@@ -37,7 +51,7 @@ class Checkpoints:
         if hosts.is_first():
             _set_damaged_aside(directory, announce)
         hosts.wait("damaged checkpoints are set aside")
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             directory,
             # keeps all: what is deleted, and when, `_prune` decides
             options=ocp.CheckpointManagerOptions(cleanup_tmp_directories=True),

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from jax.experimental import multihost_utils
 
 from jaxseg import checkpoint, manifest
 from jaxseg.checkpoint import Checkpoints
@@ -51,6 +52,15 @@ def test_what_was_saved_comes_back_bit_for_bit(folder):
     assert jax.tree.structure(state) == jax.tree.structure(make_state(3))
     jax.tree.map(np.testing.assert_array_equal, state, make_state(3))
     assert checkpoint.load_meta(folder, 3) == meta
+
+
+def test_saving_does_not_ask_jax_whether_to_stop(folder, monkeypatch):
+    """`Stop` counts how often it asks; JAX would take Orbax's step for such a number."""
+    asked = []
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", asked.append)
+    save(folder, (3, 0.5), (4, None))
+    assert steps(folder) == [3, 4]
+    assert asked == []
 
 
 def test_the_latest_and_the_best_are_kept(folder):

@@ -180,8 +180,8 @@ def test_a_sweep_in_the_slots_of_one_job_stops_when_slurm_says_so(sweep, cluster
     assert sweep.states() == dict(zip(NAMES, ("stopped", "stopped", "waiting"), strict=True))
 
 
-def strike(cluster, workdir, jobs):
-    """Let the time limit of each training come once, while it is in the middle of its 200 steps."""
+def strike(cluster, workdir, jobs, total_steps=200):
+    """Let the time limit of each training come once, well before its last step."""
     struck = set()
 
     def all_struck():
@@ -199,7 +199,7 @@ def strike(cluster, workdir, jobs):
     for key in jobs:
         starts = json.loads((workdir / key / "run.json").read_text())["starts"]
         assert [start["status"] for start in starts] == ["stopped", "finished"]
-        assert 10 <= starts[1]["from_step"] < 200
+        assert 10 <= starts[1]["from_step"] < total_steps
 
 
 @pytest.fixture
@@ -232,8 +232,10 @@ def test_trainings_that_are_queued_again_at_their_limits_end_as_if_left_alone(
 @pytest.mark.slow
 def test_a_training_of_two_processes_is_queued_again_at_its_limit(trainings, tmp_path, cluster):
     options = "--slurm=timeout_min=60,signal_delay_s=60,tasks_per_node=2"
-    command = [*trainings, str(tmp_path / "queued"), options, "--only=narrow"]
+    # two processes agree on the step at which they stop, some way ahead
+    more = ["--only=narrow", "--config.total_steps=800"]
+    command = [*trainings, str(tmp_path / "queued"), options, *more]
     subprocess.run(command, check=True, timeout=60)
-    strike(cluster, tmp_path / "queued", {"narrow/seed0": "101"})
+    strike(cluster, tmp_path / "queued", {"narrow/seed0": "101"}, total_steps=800)
     record = json.loads((tmp_path / "queued" / "narrow/seed0/run.json").read_text())
     assert [start["hosts"]["processes"] for start in record["starts"]] == [2, 2]
