@@ -1,66 +1,56 @@
-"""Pictures of masks: colours, overlays with a legend, grids for comparison, palette PNGs."""
+"""Pictures of masks: colours, overlays with a legend, grids for comparison, index PNGs."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8, UInt16
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.data.pipeline import Skipped, next_readable
 from jaxseg.data.source import Classes, Source
 from jaxseg.errors import UserError
+from jaxseg.legend import legend, text_size
 
 VOID_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
-DISPLAY_SIZE = 512  # smaller pictures are enlarged by a whole factor to about this width
+DISPLAY_WIDTH = 512  # smaller pictures are enlarged by a whole factor to about this width
+PREVIEW_WIDTH = 400  # outlines and thin objects still show when a picture is reduced to this width
+# how much of a fill's CIELAB is the class's colour: the rest, half of the lightness, keeps detail
+TINT = np.array((0.5, 0.8, 0.8), np.float32)
 
 
 def colourise(mask: Int[np.ndarray, "h w"], classes: Classes) -> UInt8[np.ndarray, "h w 3"]:
     """The class of each pixel in its palette colour, void in cream."""
-    table = np.array([*classes.palette, VOID_COLOUR], np.uint8)
-    return table[np.where(mask == classes.void, len(classes), mask)]
+    return _colours(classes)[dense(mask, classes)]
 
 
 def overlay(
     image: UInt8[np.ndarray, "h w 3"], mask: Int[np.ndarray, "h w"], classes: Classes
 ) -> Image.Image:
-    """The image tinted by class and outlined, above a legend of the classes in it.
+    """The image tinted by class, with outlines in the classes' colours, above a legend.
 
-    Void pixels show the image itself.
+    Background and void show the image itself. Outlines lie inside their regions and are one pixel
+    wide when the picture is reduced to PREVIEW_WIDTH; narrow regions are all outline, and those
+    that would be hard to see there are drawn wider, up to about such a pixel.
     """
     factor = _enlargement(image.shape[1])
     # the photograph smoothly, the mask by whole pixels
     size = (image.shape[1] * factor, image.shape[0] * factor)
-    large = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    large_mask = mask.repeat(factor, 0).repeat(factor, 1)
-    colours = colourise(large_mask, classes).astype(np.float32)
-    valid = (large_mask != classes.void)[..., None]
-    blended = np.where(valid, 0.5 * large + 0.5 * colours, large)
-    edge = _borders(large_mask)[..., None] & valid
-    picture = np.where(edge, colours, blended).round().astype(np.uint8)
-    present = [i for i in np.unique(mask).tolist() if i < len(classes)]
-    return _stack([Image.fromarray(picture), legend(present, classes, size[0])])
-
-
-def legend(present: Sequence[int], classes: Classes, width: int) -> Image.Image:
-    """Colour boxes with class names, wrapped to `width` pixels."""
-    height = 22
-    font = ImageFont.load_default(14)
-    places, x, y = [], 8, 4
-    for index in present:
-        step = 18 + 6 + int(font.getlength(classes.names[index])) + 16
-        if x > 8 and x + step > width:
-            x, y = 8, y + height
-        places.append((x, y, index))
-        x += step
-    picture = Image.new("RGB", (width, y + height + 4), "white")
-    canvas = ImageDraw.Draw(picture)
-    for x, y, index in places:
-        canvas.rectangle((x, y + 2, x + 17, y + 17), fill=classes.palette[index], outline="gray")
-        canvas.text((x + 24, y + 10), classes.names[index], "black", font, anchor="lm")
-    return picture
+    picture = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    label = dense(mask, classes).repeat(factor, 0).repeat(factor, 1)
+    label = widened(label, classes, size[0] // (3 * PREVIEW_WIDTH))
+    painted = _painted(label, classes)
+    edge = _near_others(label, math.ceil(size[0] / PREVIEW_WIDTH))
+    outline, fill = edge & painted, ~edge & painted
+    colours = _colours(classes)
+    picture[outline] = colours[label[outline]]
+    if fill.any():
+        picture[fill] = _tinted(picture[fill], colours[label[fill]])
+        colours = _means(picture[fill], label[fill], colours)
+    return _stack([Image.fromarray(picture), legend(mask, classes, size[0], fills=colours)])
 
 
 def grid(
@@ -74,13 +64,15 @@ def grid(
     cells = [[_enlarged(cell) for cell in row] for row in rows]
     columns = max(len(row) for row in cells)
     widths = [max(row[i].width for row in cells if i < len(row)) for i in range(columns)]
-    gap, top = 6, 28 if titles else 6
+    size = text_size(min(widths))
+    gap, top = 6, 2 * size if titles else 6
     heights = [max(cell.height for cell in row) for row in cells]
-    size = (sum(widths) + gap * (columns + 1), top + sum(heights) + gap * len(rows))
-    picture = Image.new("RGB", size, "white")
+    whole = (sum(widths) + gap * (columns + 1), top + sum(heights) + gap * len(rows))
+    picture = Image.new("RGB", whole, "white")
     lefts = [gap + sum(widths[:i]) + gap * i for i in range(columns)]
     for left, title in zip(lefts, titles, strict=False):
-        ImageDraw.Draw(picture).text((left + 2, 6), title, "black", ImageFont.load_default(15))
+        font = ImageFont.load_default(size)
+        ImageDraw.Draw(picture).text((left + 2, top // 2), title, "black", font, anchor="lm")
     for row, height in zip(cells, heights, strict=True):
         for left, cell in zip(lefts, row, strict=False):
             picture.paste(cell, (left, top))
@@ -116,37 +108,98 @@ def draw_examples(
     return path
 
 
+def dense(mask: Int[np.ndarray, "h w"], classes: Classes) -> UInt16[np.ndarray, "h w"]:
+    """Class indices, void as the number of classes."""
+    return np.where(mask == classes.void, len(classes), mask).astype(np.uint16)
+
+
+def widened(
+    label: UInt16[np.ndarray, "h w"], classes: Classes, distance: int
+) -> UInt16[np.ndarray, "h w"]:
+    """What `dense` returned, painted regions narrower than 2 distance + 1 wider on each side.
+
+    They grow by `distance` over anything but void and each other.
+    """
+    if distance == 0:
+        return label
+    square = _square(distance)
+    inner = ~_near_others(label, distance)
+    wide = cv2.dilate(inner.astype(np.uint8), square) > 0
+    thin = np.where(_painted(label, classes) & ~wide, label + 1, 0).astype(np.uint16)
+    for _ in range(distance):  # pixel by pixel: of two thin neighbours, each takes its own side
+        free = (thin == 0) & (label != len(classes))
+        thin = np.where(free, cv2.dilate(thin, _square(1)), thin)
+    return np.where(thin > 0, thin - 1, label)
+
+
 def write_index_png(
     path: str | os.PathLike[str], mask: Int[np.ndarray, "h w"], classes: Classes
 ) -> None:
-    """A palette PNG: its values are class indices, viewers show it in the classes' colours.
+    """A PNG whose values are class indices: with a palette, so that viewers show the colours.
+
+    With more than 256 classes, or a larger void id in the mask, it is 16-bit grey.
 
     Raises:
-      UserError: an index or the void id above 255, which a palette cannot hold.
+      UserError: an index below 0 or above 65535.
     """
-    if mask.max(initial=0) > 255 or mask.min(initial=0) < 0:
-        raise UserError(
-            f"{path}: mask values {mask.min()}..{mask.max()}, a palette PNG holds 0..255"
-        )
+    largest = max(len(classes) - 1, int(mask.max(initial=0)))
+    if largest > 65535 or mask.min(initial=0) < 0:
+        raise UserError(f"{path}: mask values {mask.min()}..{mask.max()}, a PNG holds 0..65535")
+    if largest > 255:
+        Image.fromarray(mask.astype(np.uint16)).save(path, "PNG")
+        return
     picture = Image.fromarray(mask.astype(np.uint8), "L")
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.palette[:256]
+    palette[: len(classes)] = classes.palette
     if classes.void <= 255:
         palette[classes.void] = VOID_COLOUR
     picture.putpalette(palette.tobytes())
     picture.save(path, "PNG")
 
 
-def _borders(mask: Int[np.ndarray, "h w"]) -> np.ndarray:
-    """Pixels whose right or lower neighbour is of another class."""
-    edge = np.zeros(mask.shape, bool)
-    edge[:-1] |= mask[:-1] != mask[1:]
-    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    return edge
+def _colours(classes: Classes) -> UInt8[np.ndarray, "labels 3"]:
+    """The colour of each class and of void, for what `dense` returns."""
+    return np.array([*classes.palette, VOID_COLOUR], np.uint8)
+
+
+def _painted(label: UInt16[np.ndarray, "h w"], classes: Classes) -> Bool[np.ndarray, "h w"]:
+    """All but background and void."""
+    table = np.array([*(i != classes.background for i in range(len(classes))), False])
+    return table[label]
+
+
+def _near_others(label: UInt16[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
+    """Pixels with another label among those up to `distance` rows and columns away."""
+    square = _square(distance)
+    return cv2.dilate(label, square) != cv2.erode(label, square)
+
+
+def _square(distance: int) -> UInt8[np.ndarray, "side side"]:
+    return np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
+
+
+def _tinted(
+    pixels: UInt8[np.ndarray, "n 3"], colours: UInt8[np.ndarray, "n 3"]
+) -> UInt8[np.ndarray, "n 3"]:
+    photograph, tint = (cv2.cvtColor(x[None], cv2.COLOR_RGB2LAB) for x in (pixels, colours))
+    mixed = (1 - TINT) * photograph + TINT * tint
+    return cv2.cvtColor(mixed.round().astype(np.uint8), cv2.COLOR_LAB2RGB)[0]
+
+
+def _means(
+    pixels: UInt8[np.ndarray, "n 3"],
+    label: UInt16[np.ndarray, " n"],
+    otherwise: UInt8[np.ndarray, "labels 3"],
+) -> UInt8[np.ndarray, "labels 3"]:
+    """The mean colour of each label's pixels; `otherwise` for a label without."""
+    labels = len(otherwise)
+    count = np.bincount(label, minlength=labels)[:, None]
+    sums = np.stack([np.bincount(label, channel, labels) for channel in pixels.T], -1)
+    return np.where(count, (sums / np.maximum(count, 1)).round(), otherwise).astype(np.uint8)
 
 
 def _enlargement(width: int) -> int:
-    return max(1, round(DISPLAY_SIZE / width)) if width < DISPLAY_SIZE else 1
+    return max(1, round(DISPLAY_WIDTH / width)) if width < DISPLAY_WIDTH else 1
 
 
 def _enlarged(cell: Image.Image | np.ndarray) -> Image.Image:

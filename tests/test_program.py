@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from jaxseg.config import check_config
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.program import build_program
 
 CLASSES = Classes(("a", "b", "c", "d", "e"), voc_palette(5))

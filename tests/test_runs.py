@@ -6,7 +6,8 @@ import re
 import pytest
 
 from jaxseg import checkpoint, runs
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.lock import locked
 

@@ -12,7 +12,8 @@ import optax
 import pytest
 
 from jaxseg import evaluators, losses, state, steps
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics
 

@@ -156,7 +156,8 @@ def measure(config: dict[str, Any], parallel: str) -> tuple[list[Collective], se
     import jax.numpy as jnp
 
     from jaxseg.config import check_config, locked
-    from jaxseg.data.source import Classes, voc_palette
+    from jaxseg.data.palettes import voc_palette
+    from jaxseg.data.source import Classes
     from jaxseg.program import build_program
 
     settings = check_config(locked({**config, "parallel": parallel}))

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxseg import defaults
 from jaxseg.config import check_config
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.zoo import Entry
 

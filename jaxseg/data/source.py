@@ -6,9 +6,8 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from jaxseg.data.palettes import BLACK, Colour
 from jaxseg.errors import UserError
-
-Colour = tuple[int, int, int]
 
 
 class LabelError(UserError):
@@ -53,6 +52,11 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def background(self) -> int | None:
+        """0 if class 0 is black, which marks it as a background that pictures leave unpainted."""
+        return 0 if self.palette[0] == BLACK else None
+
     def difference(self, other: "Classes") -> str | None:
         """What these say that `other` does not, in one line; colours do not matter.
 
@@ -89,14 +93,6 @@ class Classes:
     def from_dict(cls, fields: dict[str, Any]) -> "Classes":
         palette = tuple((int(r), int(g), int(b)) for r, g, b in fields["palette"])
         return cls(tuple(fields["names"]), palette, int(fields["void"]))
-
-
-def voc_palette(count: int) -> tuple[Colour, ...]:
-    """The colour map of PASCAL VOC's development kit: the index bits distributed over RGB."""
-    bits = np.arange(count)[:, None] >> np.arange(24) & 1  # [count, 24], lowest bit first
-    # bit 3j + channel of the index becomes bit 7 - j of that channel
-    colours = (bits.reshape(count, 8, 3) << (7 - np.arange(8))[:, None]).sum(1)
-    return tuple((int(r), int(g), int(b)) for r, g, b in colours)
 
 
 @runtime_checkable

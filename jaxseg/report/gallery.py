@@ -21,6 +21,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from jaxseg.data.source import Classes
+from jaxseg.drawing import dense, widened
 from jaxseg.report.tables import swatch
 
 PIXELS = 480 * 360  # of an image on the page at most
@@ -75,6 +76,7 @@ def gallery(groups: Sequence[tuple[str, Sequence[Item]]], classes: Classes) -> s
     data = {
         "wide": _dtype(classes).itemsize == 2,
         "colours": classes.palette,
+        "background": classes.background,
         "items": [{"truth": item.truth, "predictions": item.predictions} for item in encoded],
     }
     return (
@@ -105,11 +107,16 @@ def encode(item: Item, classes: Classes) -> Encoded:
 
 
 def pack(labels: Int[np.ndarray, "h w"], classes: Classes, size: tuple[int, int]) -> str:
-    """Labels at (width, height) as base64 of deflated little-endian integers, void last."""
-    dense = np.where(labels == classes.void, len(classes), labels).astype(_dtype(classes))
-    if size != dense.shape[::-1]:
-        dense = cv2.resize(dense, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return base64.b64encode(zlib.compress(dense.tobytes(), 9)).decode()
+    """Labels at (width, height) as base64 of deflated little-endian integers, void last.
+
+    Thin objects are widened before they are reduced, or most of their pixels would be left out.
+    """
+    label = dense(labels, classes)
+    if size != label.shape[::-1]:
+        label = widened(label, classes, label.shape[1] // (2 * size[0]))
+        label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    packed = zlib.compress(label.astype(_dtype(classes)).tobytes(), 9)
+    return base64.b64encode(packed).decode()
 
 
 def unpack(text: str, classes: Classes, size: tuple[int, int]) -> Int[np.ndarray, "h w"]:
@@ -132,18 +139,16 @@ def _jpeg(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> str:
 
 def _controls(classes: Classes) -> str:
     switches = "".join(
-        f'<label class="switch"><input type="checkbox" checked data-class="{i}">'
-        f"{swatch(colour)}{escape(name)}</label>"
-        for i, (name, colour) in enumerate(zip(classes.names, classes.palette, strict=True))
+        _switch(i, '<span class="swatch"></span>', f"{name} (not painted)")
+        if i == classes.background
+        else _switch(i, swatch(classes.palette[i]), name)
+        for i, name in enumerate(classes.names)
     )
-    void = (
-        f'<label class="switch"><input type="checkbox" checked data-class="{len(classes)}">'
-        '<span class="swatch void"></span>void (never counts)</label>'
-    )
+    void = _switch(len(classes), '<span class="swatch void"></span>', "void (never counts)")
     return (
         '<div class="controls"><div class="sliders">'
-        '<label>Opacity of labels <input type="range" id="opacity" min="0" max="100" value="60">'
-        '<output for="opacity">60 %</output></label>'
+        '<label>Opacity of labels <input type="range" id="opacity" min="0" max="100" value="75">'
+        '<output for="opacity">75 %</output></label>'
         '<label>Size of pictures <input type="range" id="zoom" min="140" max="560" step="20" '
         'value="260"></label></div>'
         '<fieldset class="switches"><legend>Classes shown</legend>'
@@ -153,6 +158,13 @@ def _controls(classes: Classes) -> str:
         "their true class is shown; right ones keep the grey image.</p>"
         '<noscript><p class="note">The labels are drawn by JavaScript, which is off.</p></noscript>'
         '<p class="note" id="gallery-trouble" role="alert"></p></div>'
+    )
+
+
+def _switch(index: int, box: str, text: str) -> str:
+    return (
+        f'<label class="switch"><input type="checkbox" checked data-class="{index}">'
+        f"{box}{escape(text)}</label>"
     )
 
 

@@ -100,7 +100,7 @@ async function showGallery() {
         if (shown[voidIndex]) pixels[i] = stripe ? light : dark;
       } else if (kind === "errors") {
         if (labels[i] !== truth[i] && shown[truth[i]]) pixels[i] = wrong;
-      } else if (shown[labels[i]]) {
+      } else if (shown[labels[i]] && labels[i] !== data.background) {
         pixels[i] = colours[labels[i]];
       }
     }
@@ -138,7 +138,14 @@ async function showGallery() {
   };
   opacity.addEventListener("input", setOpacity);
   const zoom = document.getElementById("zoom");
-  const setZoom = () => gallery.style.setProperty("--panel", `${zoom.value}px`);
+  const setZoom = () => {
+    gallery.style.setProperty("--panel", `${zoom.value}px`);
+    // whole pixels when enlarged; reduced that way, thin objects would lose some of theirs
+    for (const canvas of canvases) {
+      canvas.classList.toggle("reduced", canvas.clientWidth * devicePixelRatio < canvas.width);
+    }
+  };
+  addEventListener("resize", setZoom);
   zoom.addEventListener("input", setZoom);
   if (innerWidth < 720) zoom.value = zoom.min; // two pictures in a row
   setZoom();

@@ -133,7 +133,7 @@ def _gallery(
         announce(reason)
         return Gallery(paragraph(reason), number, classes)
     content = paragraph(_about(found, scores, split, number)) + gallery(groups, source.classes)
-    return Gallery(content, number, classes, scores)
+    return Gallery(content, number, source.classes, scores)
 
 
 def _about(found: predictions.Predicted, scores: dict[str, Any], split: str, step: int) -> str:

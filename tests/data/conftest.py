@@ -7,7 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jaxseg.data.source import Classes, Example, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes, Example
 
 
 def write_pair(folder: Path, stem: str, mask: np.ndarray, seed: int = 0) -> None:

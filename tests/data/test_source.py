@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from jaxseg.data.source import Cached, Classes, LabelError, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Cached, Classes, LabelError
 from jaxseg.errors import UserError
 
 
@@ -55,17 +56,18 @@ def test_classes_go_through_json():
         Classes(("a", "b"), ((0, 1, 2), (3, 4, 5)), 1)
 
 
-def test_voc_palette_is_vocs():
-    # the first colours of VOC's own table, and its last class
-    assert voc_palette(21)[:6] == (
-        (0, 0, 0),
-        (128, 0, 0),
-        (0, 128, 0),
-        (128, 128, 0),
-        (0, 0, 128),
-        (128, 0, 128),
-    )
-    assert voc_palette(21)[20] == (0, 64, 128)
+@pytest.mark.parametrize(
+    ("palette", "background"),
+    [
+        (((0, 0, 0), (9, 9, 9)), 0),
+        (((0, 0, 1), (9, 9, 9)), None),
+        (((9, 9, 9), (0, 0, 0)), None),
+    ],
+)
+def test_a_black_class_0_is_a_background_and_nothing_else_is(palette, background):
+    assert Classes(("a", "b"), palette).background == background
+    stored = {"names": ["a", "b"], "palette": [list(c) for c in palette], "void": 255}
+    assert Classes.from_dict(stored).background == background
 
 
 def test_cached_examples_are_read_once_and_cannot_be_changed(array_source):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxseg import evaluators, steps
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.evaluators import checkerboard
 from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from jaxseg import evaluators, metrics
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 
 CLASSES = Classes(("a", "b", "c"), voc_palette(3))

@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.report.charts import Series, line_chart
 from jaxseg.report.confusion import confusion_matrix
 from jaxseg.report.gallery import Item, Prediction, gallery
 from jaxseg.report.page import Section, document
 
-CLASSES = Classes(("<b>&", "cell", "rim"), ((0, 0, 0), (200, 30, 30), (30, 200, 30)))
+CLASSES = Classes(("<b>&", "cell", "rim"), ((40, 40, 200), (200, 30, 30), (30, 200, 30)))
+WITH_BACKGROUND = Classes(CLASSES.names, ((0, 0, 0), *CLASSES.palette[1:]))
 TRUTH = np.zeros((40, 60), np.int32)
 TRUTH[:20, 30:], TRUTH[20:, :30], TRUTH[20:, 30:] = 1, 2, 255
 GUESS = np.where(TRUTH == 2, 1, np.where(TRUTH == 255, 0, TRUTH))
@@ -70,7 +72,7 @@ def test_an_error_would_be_noticed(browser, tmp_path, page):
 
 def test_labels_are_drawn_in_their_colours(browser, page):
     browser.open(page)
-    assert colour(browser, "truth", 5, 5) == [0, 0, 0, 255]  # class 0 is drawn too
+    assert colour(browser, "truth", 5, 5) == [40, 40, 200, 255]  # class 0 is drawn too
     assert colour(browser, "truth", 40, 5) == [200, 30, 30, 255]
     assert colour(browser, "truth", 5, 30) == [30, 200, 30, 255]
     assert colour(browser, "prediction", 5, 30) == [200, 30, 30, 255]
@@ -79,6 +81,36 @@ def test_labels_are_drawn_in_their_colours(browser, page):
     void = {tuple(colour(browser, "truth", x, 30)) for x in range(31, 60, 2)}
     assert len(void) == 2  # stripes
     assert not void & {(*rgb, 255) for rgb in CLASSES.palette}
+
+
+def test_a_background_is_not_drawn_and_its_switch_hides_its_errors(browser, tmp_path):
+    path = tmp_path / "background.html"
+    guess = np.where(TRUTH == 2, 0, TRUTH)
+    guess[:5, :5] = 1
+    path.write_text(make_page(WITH_BACKGROUND, TRUTH, guess))
+    browser.open(path)
+    assert colour(browser, "truth", 10, 10)[3] == 0
+    assert colour(browser, "prediction", 5, 30)[3] == 0
+    assert colour(browser, "prediction", 2, 2) == [200, 30, 30, 255]
+    assert colour(browser, "errors", 2, 2) == [255, 0, 128, 255]
+    click(browser, "input[data-class='0']")
+    assert colour(browser, "errors", 2, 2)[3] == 0
+    assert colour(browser, "errors", 5, 30) == [255, 0, 128, 255]  # missed, not its own
+
+
+def test_canvases_are_smooth_where_they_are_reduced(browser, page, tmp_path):
+    """Reduced by whole pixels, thin objects lose some of theirs."""
+    style = "getComputedStyle(document.querySelector('canvas')).imageRendering"
+    browser.open(page)
+    assert browser.value(style) == "pixelated"
+    large = np.zeros((200, 400), np.int32)
+    path = tmp_path / "large.html"
+    path.write_text(make_page(truth=large, guess=large))
+    browser.open(path)
+    assert browser.value(style) == "auto"
+    browser.value("document.getElementById('zoom').focus()")
+    browser.press("End")
+    assert browser.value(style) == "pixelated"
 
 
 def test_labels_of_more_than_255_classes_are_drawn(browser, tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.report.gallery import Item, Prediction, encode, gallery, pack, unpack
 
 CLASSES = Classes(("<b>&", "cell", "rim"), voc_palette(3))
@@ -96,7 +97,31 @@ def test_names_are_text():
     html = gallery([("<h1>", [evil])], CLASSES)
     assert not re.search("<(b|i|u|s|h1)>", html)
     assert html.count("</script>") == 1
-    assert "&lt;b&gt;&amp;</label>" in html
+    assert "&lt;b&gt;&amp; (not painted)</label>" in html
+
+
+def test_thin_objects_are_not_lost_when_an_image_is_shown_smaller():
+    labels = np.zeros((900, 1000), np.int32)
+    labels[:, 50::97] = 1
+    labels[33::101] = 2
+    small = encode(item(labels), CLASSES)
+    seen = unpack(small.truth, CLASSES, (small.width, small.height))
+    assert small.width < 500
+    assert (np.isin(seen, (1, 2)).mean(0) > 0.95).sum() >= len(range(50, 1000, 97))
+    assert ((seen == 2).mean(1) > 0.7).sum() >= len(range(33, 900, 101))
+
+
+def test_the_switch_of_a_background_has_no_colour():
+    """Black has no place in the legend if nothing is painted black."""
+    labels = [item(np.zeros((2, 2), np.int32))]
+    html = gallery([("Best", labels)], CLASSES)
+    assert "background:rgb(0,0,0)" not in html
+    assert '"background":0,' in html
+    painted = Classes(CLASSES.names, CLASSES.palette[::-1])
+    html = gallery([("Best", labels)], painted)
+    assert "not painted" not in html
+    assert "background:rgb(0,0,0)" in html
+    assert '"background":null,' in html
 
 
 def test_every_class_and_void_has_a_switch():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxseg import metrics
-from jaxseg.data.source import Classes, Example, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes, Example
 from jaxseg.report.predictions import Scored, choose, confusion, interval, items, predict
 
 CLASSES = Classes(("ground", "cell", "rim"), voc_palette(3))

@@ -8,6 +8,8 @@ import shutil
 import pytest
 
 from jaxseg import checkpoint, cli, evaluation
+from jaxseg.data.sets.shapes import CLASSES, Shapes
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.report.run import run_page
 
@@ -104,6 +106,14 @@ def test_data_that_is_gone_is_named(copied, check_html, tmp_path):
     (reason,) = re.findall("No gallery: ([^<]*)", page)
     assert "camvid" in reason
     assert "rgb(" in page  # the classes' colours are known from the checkpoint
+
+
+def test_a_class_has_one_colour_on_the_page(run_with_averages, monkeypatch):
+    """Also if the data set's colours have changed since the run."""
+    palette = tuple((i, 99, 200) for i in range(5))
+    monkeypatch.setattr(Shapes, "classes", Classes(CLASSES.names, palette))
+    page = run_page(run_with_averages, images=1, announce=quiet)
+    assert set(re.findall(r"rgb\((.*?)\)", page)) == {f"{i},99,200" for i in range(5)}
 
 
 def test_a_failed_run_says_why_as_text(copied):

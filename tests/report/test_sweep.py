@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxseg import metrics, zoo
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.report import side_by_side, sweep
 from jaxseg.report.gallery import Item, Prediction, gallery
 from jaxseg.report.sweep import sweep_page
@@ -185,7 +186,7 @@ def test_a_sweep_that_has_just_begun_has_a_page(tmp_path, check_html):
 @pytest.fixture
 def with_images(tmp_path, monkeypatch):
     """The page of a sweep with predictions of three rows, drawn by hand."""
-    classes = Classes(NAMES, ((0, 0, 0), (200, 30, 30)))
+    classes = Classes(NAMES, ((40, 40, 200), (200, 30, 30)))
     truth = np.zeros((40, 60), np.int32)
     truth[:, 30:] = 1
     guesses = [Prediction(name, "", np.full_like(truth, i % 2)) for i, name in enumerate(MIOU)]

@@ -3,7 +3,8 @@
 classes.json, next to the folders, may hold:
   "names":   the class names, in the order of their labels (required);
   "values":  the mask value of each class, if these are not 0, 1, 2, ...: [0, 255];
-  "colours": an RGB triple for each class, to draw it and to read masks saved as RGB;
+  "colours": an RGB triple for each class, to draw it and to read masks saved as RGB; a class 0
+             that is black is a background, which pictures leave unpainted;
   "void":    the mask value (in RGB masks: the colour) of ignored pixels; 255 by default.
 Without it the masks must hold 0, 1, 2, ... and perhaps 255 for void, and the classes are called
 class_0, class_1, ...
@@ -21,7 +22,8 @@ from tqdm import tqdm
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.images import present, read_mask
 from jaxseg.data.layout import Pair
-from jaxseg.data.source import Classes, Colour, voc_palette
+from jaxseg.data.palettes import Colour, default_palette
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
 
 KEYS = ("names", "values", "colours", "void")
@@ -102,7 +104,7 @@ def _coding(fields: dict[str, Any], path: Path) -> Coding:
     # a class that claims void's value keeps it: "values": [0, 255] leaves no void
     labels.setdefault(void_value, void_label)
     if "colours" not in fields:
-        return Coding(Classes(names, voc_palette(len(names)), void_label), labels)
+        return Coding(Classes(names, default_palette(names), void_label), labels)
     palette = tuple(_colour(c) for c in fields["colours"])
     colours = dict(zip(palette, values, strict=True))
     if isinstance(void, list):
@@ -136,7 +138,7 @@ def infer_classes(pairs: dict[str, list[Pair]]) -> Coding:
             f"{EXAMPLE}"
         )
     names = tuple(f"class_{i}" for i in values)
-    classes = Classes(names, voc_palette(len(names)))
+    classes = Classes(names, default_palette(names))
     return Coding(classes, {v: v for v in (*values, 255)})
 
 

@@ -5,6 +5,7 @@ from jaxtyping import Int32
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.images import read_mask
+from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 
@@ -15,7 +16,8 @@ class IsbiEm(SegmentationBuilder):
     Masks hold 0 on membranes and 255 inside cells. The test slices have no public labels.
     """
 
-    CLASSES = Classes(names=("membrane", "cell"), palette=((20, 60, 120), (250, 190, 80)))
+    NAMES = ("membrane", "cell")
+    CLASSES = Classes(NAMES, default_palette(NAMES))
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
         mask = read_mask(data, name)

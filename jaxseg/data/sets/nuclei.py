@@ -5,6 +5,7 @@ from jaxtyping import Int32
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.images import read_mask
+from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes
 
 
@@ -15,7 +16,8 @@ class Nuclei(SegmentationBuilder):
     train: take slices of it, such as train[:80%] and train[80%:].
     """
 
-    CLASSES = Classes(names=("background", "nucleus"), palette=((30, 30, 60), (120, 220, 170)))
+    NAMES = ("background", "nucleus")
+    CLASSES = Classes(NAMES, default_palette(NAMES))
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
         return (read_mask(data, name) > 0).astype(np.int32)

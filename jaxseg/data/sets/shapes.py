@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes, Example
 from jaxseg.defaults import Dataset
 from jaxseg.errors import UserError, suggest
 
-CLASSES = Classes(
-    names=("background", "circle", "square", "triangle", "star"),
-    palette=((45, 52, 70), (240, 128, 92), (94, 184, 226), (250, 206, 92), (144, 200, 120)),
-)
+NAMES = ("background", "circle", "square", "triangle", "star")
+CLASSES = Classes(NAMES, default_palette(NAMES))
 SPLITS = ("train", "val")
 HUES = {"circle": 15, "square": 195, "triangle": 285, "star": 105}  # degrees, give or take 30
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))

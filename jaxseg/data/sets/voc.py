@@ -4,7 +4,8 @@ from pathlib import Path
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.layout import Pair
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 
 # split: its lists by the names in use, and the folder of its masks

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import data
-from jaxseg.data.source import voc_palette
+from jaxseg.data.palettes import voc_palette
 from jaxseg.errors import UserError
 
 
