@@ -1,9 +1,11 @@
 """Your own folder of images and masks, in one command.
 
-Data:    DIR/{train,val}/{images,masks}, paired by file name; a mask holds class indices (palette or
-         grey PNG). An optional DIR/classes.json names them:
+Data:    DIR/{train,val}/{images,masks}, paired by file name, or DIR/{images,masks}, of which a
+         fifth is for validation, chosen by a hash of the names. A mask holds class indices (palette
+         or grey PNG). An optional DIR/classes.json names them:
          {"names": ["background", "cat"], "colours": [[0, 0, 0], [255, 0, 0]], "void": 255}
-         It is checked and prepared on first use, and again when a file changes.
+         For masks of other values or of colours an error shows what to write to it. The folder is
+         checked and prepared on first use, and again when a file changes.
 Claim:   none: the numbers are yours.
 Command: jaxseg train --config configs/folder.py:unet --config.dataset.source=DIR --workdir runs/my
 """

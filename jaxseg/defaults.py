@@ -37,7 +37,7 @@ class Dataset:
     source: str = ""  # the data set's files: prepared on first use, and when they change
     data_dir: str = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
     train_split: str = "train"  # any TFDS split, slices such as train[:80%] too
-    val_split: str = "val"
+    val_split: str = "val"  # where there is none: a fifth of train, see jaxseg/data/splits.py
     cache: bool = False  # keep decoded examples in memory: for sets of a few gigabytes
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet's RGB, in 0..255
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)

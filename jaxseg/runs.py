@@ -27,7 +27,7 @@ from typing import Any
 
 import jax
 
-from jaxseg import checkpoint, files, lock
+from jaxseg import checkpoint, data, files, lock
 from jaxseg.config import check_config, load_config
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
@@ -138,6 +138,27 @@ def check_same_data(identity: str, workdir: Path) -> None:
                 f"{workdir} holds a run that was trained on other data ({trained_on}; now "
                 f"{identity}): choose another --workdir, or continue all the same with "
                 "--allow_config_change"
+            )
+
+
+def check_same_share(dataset: Any, split: str, workdir: Path) -> None:
+    """Where `split` is a share of the data (see `data.splits`), it must be of what was trained on.
+
+    Once images were added or removed, the share for validation has some that were trained on.
+
+    Raises:
+      UserError: it is of other data than that of the run in `workdir`.
+    """
+    if split not in ("train", "val") or not data.splits(dataset).note:
+        return
+    with contextlib.suppress(FileNotFoundError):
+        trained_on = json.loads((workdir / RECORD).read_text())["data"]
+        # the classes, which come first, are for `check_classes`
+        if trained_on.split(", ")[1:] != data.identity(dataset).split(", ")[1:]:
+            raise UserError(
+                f"{split} is a share of the data, which is not what {workdir} was trained on: it "
+                "may mix images that were trained on with others; restore the folder, or name a "
+                "split of your own, such as --split 'train[:100%]'"
             )
 
 

@@ -92,7 +92,8 @@ def _train(
     """The last scores; or None, and where training was stopped."""
     # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
     config = check_config(values)
-    train_source, val_source = _sources(config)
+    splits = data.splits(config.dataset)
+    train_source, val_source = _sources(config, splits)
     data_identity = data.identity(config.dataset)
     if not allow_config_change:
         check_unchanged(config, workdir)
@@ -145,6 +146,8 @@ def _train(
     ):
         if warning:
             progress.say(f"warning: {warning}")
+    if splits.note:
+        progress.say(splits.note)
     progress.say(_opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 
@@ -213,9 +216,9 @@ def _train(
     return scores, ""
 
 
-def _sources(config: Config) -> tuple[Source, Source]:
-    train_source = data.load(config.dataset, config.dataset.train_split)
-    val_source = data.load(config.dataset, config.dataset.val_split)
+def _sources(config: Config, splits: data.Splits) -> tuple[Source, Source]:
+    train_source = data.load(config.dataset, splits.train)
+    val_source = data.load(config.dataset, splits.val)
     if not (len(train_source) and len(val_source)):
         raise UserError(
             f"{len(train_source)} images to train and {len(val_source)} to validate, expected some "

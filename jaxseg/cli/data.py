@@ -1,5 +1,6 @@
 """`jaxseg data`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,4 +98,6 @@ def open_source(config: Any, data_dir: str | None, split: str) -> Any:
     if data_dir:
         config.dataset.data_dir = data_dir
     checked = check_config(config)
+    if note := data.splits(checked.dataset).note:
+        print(note, file=sys.stderr)
     return checked, data.load(checked.dataset, data.split_of(checked.dataset, split))

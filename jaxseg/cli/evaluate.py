@@ -56,17 +56,20 @@ def _evaluate(values: Any, workdir: Path, changes: Sequence[str]) -> None:
     if values["data_dir"].value:
         dataset = dataclasses.replace(dataset, data_dir=values["data_dir"].value)
     split = values["split"].value
-    source = data.load(dataset, data.split_of(dataset, split))
+    named = data.split_of(dataset, split)
+    source = data.load(dataset, named)
     runs.check_classes(
         run.classes,
         source.classes,
         what=f"{dataset.name}, split {split}",
         allow=values["allow_other_classes"].value,
     )
+    runs.check_same_share(dataset, split, workdir)
     scores = evaluation.evaluate(run.program, run.config, run.state, source)
     if not hosts.is_first():
         return
     path = evaluation.write_scores(scores, split, run.step, workdir, changes)
-    print(f"{workdir}, step {run.step}, {split}: {scores['examples']} images")
+    which = split if named == split else f"{split} ({named})"
+    print(f"{workdir}, step {run.step}, {which}: {scores['examples']} images")
     print(table(scores))
     print(f"written: {path}")

@@ -94,7 +94,7 @@ def _classes(config: Any) -> Any:
     from jaxseg.data import preparation
 
     try:
-        return data.load(config.dataset, config.dataset.train_split).classes
+        return data.load(config.dataset, data.split_of(config.dataset, "train")).classes
     except UserError:
         builder = getattr(preparation.module(config.dataset.name), "Builder", None)
         classes = getattr(builder, "CLASSES", None)

@@ -1,21 +1,26 @@
 """Data sets: `prepare` one, `load` a split of it, and batch it with `jaxseg.data.pipeline`."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from jaxseg.data import digests, pipeline, preparation
 from jaxseg.data.preparation import prepare, resolve, resolve_data_dir
 from jaxseg.data.source import Cached, Classes, Example, Source
+from jaxseg.data.splits import Splits, choose
 
 __all__ = [
     "Classes",
     "Example",
     "Source",
+    "Splits",
     "identity",
     "load",
     "prepare",
     "resolve",
     "resolve_data_dir",
+    "split_of",
+    "splits",
 ]
 
 
@@ -44,9 +49,26 @@ def load(dataset: Any, split: str) -> Source:
     return source
 
 
+def splits(dataset: Any) -> Splits:
+    """The splits that a run trains and validates on, see `splits.choose`.
+
+    Raises UserError as `load` does.
+    """
+    return _splits(dataset, resolve(dataset))
+
+
+def _splits(dataset: Any, directory: Path | None) -> Splits:
+    if directory is None:
+        return Splits(dataset.train_split, dataset.val_split)
+    from jaxseg.data.builder import split_sizes
+
+    return choose(dataset.train_split, dataset.val_split, split_sizes(directory))
+
+
 def split_of(dataset: Any, name: str) -> str:
-    """What `train` and `val` are called in the config; other splits are as they are."""
-    return {"train": dataset.train_split, "val": dataset.val_split}.get(name, name)
+    """What `train` and `val` are for a run with this data; other splits by the name they have."""
+    found = splits(dataset)
+    return {"train": found.train, "val": found.val}.get(name) or name
 
 
 def identity(dataset: Any) -> str:
@@ -59,7 +81,10 @@ def identity(dataset: Any) -> str:
     if not (directory := resolve(dataset)):
         return ""
     contents = digests.contents(directory)
-    named = re.findall(r"\w+", f"{dataset.train_split} {dataset.val_split}")
-    splits = sorted(contents.keys() & set(named)) or sorted(contents)
-    parts = (f"{split} {contents[split]}" for split in splits)
+    found = _splits(dataset, directory)
+    named = re.findall(r"\w+", f"{found.train} {found.val}")
+    used = sorted(contents.keys() & set(named)) or sorted(contents)
+    parts = [f"{split} {contents[split]}" for split in used]
+    if found.note:  # a later version may choose another share
+        parts.append(f"val is {found.val}")
     return ", ".join((f"classes {digests.of_classes(directory)}", *parts))

@@ -4,7 +4,6 @@ No TensorFlow: records are array_record, images stay the bytes of their source f
 decoder reads them (TFDS's gives palette colours for indices, depending on what is installed).
 """
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -16,8 +15,10 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int32
 from tqdm import tqdm
 
-from jaxseg.data.images import decode_mask, encode_mask, mask_size, read_image, read_mask
-from jaxseg.data.layout import Pair, find_pairs
+from jaxseg.data import digests
+from jaxseg.data.checking import Check
+from jaxseg.data.images import decode_mask, mask_size, read_image, read_mask
+from jaxseg.data.layout import Layout, Pair, find_pairs
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 
@@ -40,7 +41,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     A data set is one file in `sets/` with a subclass, bound to the name `Builder`, that sets
     `CLASSES`, overrides `find_pairs` if its files have another layout, and `label` if its masks
-    hold something other than class indices.
+    hold something other than class indices. One whose masks tell the classes overrides `begin`,
+    `checked_label` and `classes` instead. What is wrong is an error once every file was read.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -49,31 +51,42 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     url_infos = None
     CLASSES: Classes
     ANY_FOLDER = False  # a user's own folder rather than one published data set
-    notes: tuple[str, ...] = ()  # of the last preparation
+
+    def __init__(self, **options: Any) -> None:
+        self.notes: list[str] = []  # of the last preparation, as are
+        self.contents: dict[str, str] = {}  # the digests of its splits
+        super().__init__(**options)
 
     @classmethod
-    def find_pairs(cls, source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
-        """The files of each split, and notes on what was left out."""
+    def find_pairs(cls, source: Path) -> Layout:
+        """The files of each split, notes on what was left out, and what is wrong."""
         return find_pairs(source)
 
     @classmethod
     def files(cls, source: Path) -> dict[str, Path]:
         """Every file that the records depend on, by a name that does not depend on `source`."""
-        pairs, _ = cls.find_pairs(source)
         return {
             f"{split}/{kind}/{pair.name}": path
-            for split, listed in pairs.items()
+            for split, listed in cls.find_pairs(source).pairs.items()
             for pair in listed
             for kind, path in (("image", pair.image), ("mask", pair.mask))
         }
 
+    def begin(self, source: Path) -> None:
+        """Called before the masks in `source` are read."""
+
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
-        """The class indices in a mask file's bytes."""
+        """The class indices in a mask file's bytes; called by several threads."""
         return read_mask(data, name)
 
-    def find_classes(self, source: Path, pairs: dict[str, list[Pair]]) -> Classes:
-        """The classes of the data in `source`; called before anything is written."""
-        del source, pairs
+    def checked_label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
+        """`label`; raises LabelError if a value is neither a class nor void."""
+        label = self.label(data, name)
+        self.CLASSES.check_label(label, name, RELABEL)
+        return label
+
+    def classes(self) -> Classes:
+        """The classes; called after all masks have been read."""
         return self.CLASSES
 
     def _log_download_bytes(self) -> None:
@@ -97,54 +110,40 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         source = Path(os.fspath(dl_manager.manual_dir))
-        pairs, notes = self.find_pairs(source)
-        self.notes = tuple(notes)
-        classes = self.find_classes(source, pairs)
-        # stored with the records: a prepared set knows its classes without this code
-        assert self.info.metadata is not None
-        self.info.metadata["classes"] = classes.to_dict()
-        return {split: self._generate(split, pairs[split], classes) for split in pairs}
+        layout = self.find_pairs(source)
+        self.notes = layout.notes
+        check = Check(self, source, layout)
+        last = [*layout.pairs][-1]
+        return {
+            split: self._generate(split, pairs, check, is_last=split == last)
+            for split, pairs in layout.pairs.items()
+        }
 
     def _generate_examples(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("_split_generators returns the generators themselves")
 
     def _generate(
-        self, split: str, pairs: list[Pair], classes: Classes
+        self, split: str, pairs: list[Pair], check: Check, *, is_last: bool
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         # TFDS stores examples in the order of their names' hashes, so that a slice such as
         # train[:80%] is a fixed random sample and not the first scenes of a video
-        for pair in tqdm(pairs, desc=f"preparing {split}", unit="image", disable=None):
-            image, label = check_pair(pair, self, classes)
+        found = []
+        for pair, example in check.examples(pairs):
+            found.append(example.digest)
             yield (
                 pair.name,
                 {
-                    "image": io.BytesIO(image),
+                    "image": io.BytesIO(example.image),
                     # always a plain grey PNG, which any other reader of the records decodes alike
-                    "label": io.BytesIO(encode_mask(label)),
+                    "label": io.BytesIO(example.label),
                     "name": pair.name,
                 },
             )
-
-
-def check_pair(
-    pair: Pair, builder: SegmentationBuilder, classes: Classes
-) -> tuple[bytes, Int32[np.ndarray, "h w"]]:
-    """The image's bytes and its label.
-
-    Raises:
-      UserError: either file is unreadable, their sizes differ, or a value is no class nor void.
-    """
-    image_bytes = pair.image.read_bytes()
-    image = read_image(image_bytes, str(pair.image))
-    label = builder.label(pair.mask.read_bytes(), str(pair.mask))
-    if image.shape[:2] != label.shape:
-        (h, w), (mask_h, mask_w) = image.shape[:2], label.shape
-        raise UserError(
-            f"{pair.image}: {w}x{h} (upright by its EXIF orientation), its mask "
-            f"{pair.mask.name} is {mask_w}x{mask_h}; make both one size"
-        )
-    classes.check_label(label, str(pair.mask), RELABEL)
-    return image_bytes, label
+        self.contents[split] = digests.of_examples(found)
+        if is_last:
+            # stored with the records: a prepared set knows its classes without this code
+            assert self.info.metadata is not None
+            self.info.metadata["classes"] = check.classes().to_dict()
 
 
 def split_sizes(directory: Path) -> dict[str, int]:
@@ -202,11 +201,8 @@ class PreparedSource:
         ):
             record = self._record(index)
             label = decode_mask(record["label"], record["name"].decode())
-            digest = hashlib.sha256(record["name"] + b"\0" + str(label.shape).encode())
-            # the label's values, not its PNG: encoders differ
-            digest.update(hashlib.sha256(record["image"]).digest() + label.astype("<i4").tobytes())
-            examples.append(digest.digest())
-        return hashlib.sha256(b"".join(sorted(examples))).hexdigest()[:16]
+            examples.append(digests.of_example(record["name"], record["image"], label))
+        return digests.of_examples(examples)
 
     def _record(self, index: int) -> dict[str, Any]:
         record = self._records[index]

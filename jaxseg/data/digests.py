@@ -10,14 +10,18 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Int32
 from tqdm import tqdm
 
 if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it does
     from jaxseg.data.builder import SegmentationBuilder
 
+CONTENTS = "contents.json"
 LENGTH = 16  # hexadecimal digits: 64 bits tell a researcher's data sets apart
 
 
@@ -49,13 +53,30 @@ def contents(directory: Path) -> dict[str, str]:
     """A digest of the examples of each split in a folder of records, computed once."""
     from jaxseg.data.builder import PreparedSource, split_sizes
 
-    memo = directory / "contents.json"
-    if not (known := _read(memo)):
+    if not (known := _read(directory / CONTENTS)):
         known = {
             split: PreparedSource(directory, split).digest() for split in split_sizes(directory)
         }
-        _write(memo, known)
+        store_contents(directory, known)
     return known
+
+
+def store_contents(directory: Path, known: dict[str, str]) -> None:
+    """Keeps what `contents` gives."""
+    _write(directory / CONTENTS, known)
+
+
+def of_example(name: bytes, image: bytes, label: Int32[np.ndarray, "h w"]) -> bytes:
+    """A digest of an example's name, image file and label."""
+    digest = hashlib.sha256(name + b"\0" + str(label.shape).encode())
+    # the label's values, not its PNG: encoders differ
+    digest.update(hashlib.sha256(image).digest() + label.astype("<i4").tobytes())
+    return digest.digest()
+
+
+def of_examples(digests: Iterable[bytes]) -> str:
+    """A digest of all examples of a split, in any order."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:LENGTH]
 
 
 def of_classes(directory: Path) -> str:

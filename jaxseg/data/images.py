@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jaxseg.data.source import Colour
+from jaxseg.data.palettes import Colour
 from jaxseg.errors import UserError
 
 
@@ -55,12 +55,32 @@ def read_mask(
 ) -> Int32[np.ndarray, "h w"]:
     """Decodes a mask file to the values stored in it.
 
-    A palette file gives its indices (never its colours), a grey file of 1 to 16 bits its values.
-    An RGB file gives what `colours` holds for each pixel's colour, -1 where it holds nothing.
+    A palette file gives its indices (never its colours), a grey file of 1 to 16 bits its values. An
+    RGB file gives what `colours` holds for each pixel's colour, -1 where it holds nothing; without
+    `colours` it must be grey (r = g = b) and gives its grey values. Alpha is dropped; without
+    `colours` it must be constant.
 
     Raises:
-      UserError: unreadable as an image is, JPEG (which changes values), RGB without `colours`.
+      UserError: unreadable as an image is, JPEG (which changes values), more than 16 bits, or
+        colours that `colours` would have to explain.
     """
+    pixels = mask_pixels(data, name, drop_alpha=colours is not None)
+    if pixels.ndim == 2:
+        return pixels
+    if colours is not None:
+        return look_up(pixels, colours)
+    if is_grey(pixels):
+        return pixels[..., 0].astype(np.int32)
+    raise UserError(
+        f"{name}: RGB mask, expected one channel of class indices; save it as a grey or palette "
+        "PNG, or use the data set `folder` with the colours in its classes.json"
+    )
+
+
+def mask_pixels(
+    data: bytes | os.PathLike[str], name: str, *, drop_alpha: bool = False
+) -> Int32[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]:
+    """A mask file's values, or its colours if it is RGB; raises UserError as `read_mask` does."""
     data = _bytes(data)
     image = _open(data, name)
     if image.format in ("JPEG", "MPO"):
@@ -68,21 +88,56 @@ def read_mask(
     # Pillow stretches 2- and 4-bit grey to 0..255 (raw mode "L;2", "L;4"): undo it
     tile = getattr(image, "tile", None)
     raw_mode = tile[0][3] if tile else ""
-    raw_mode = raw_mode[0] if isinstance(raw_mode, tuple) else raw_mode
+    raw_mode = (raw_mode[0] if isinstance(raw_mode, tuple) else raw_mode) or ""
     image = _upright(image, name)
-    if image.mode in ("1", "L", "P") or image.mode.startswith("I"):
-        step = {"L;2": 85, "L;4": 17}.get(raw_mode or "", 1)
-        return np.asarray(image).astype(np.int32) // step
-    if image.mode in ("RGB", "RGBA"):
-        if colours is not None:
-            return _look_up(np.asarray(image.convert("RGB")), colours)
+    if len(image.mode) > 1 and ";16" in raw_mode and not image.mode.startswith("I"):
         raise UserError(
-            f"{name}: {image.mode} mask, expected one channel of class indices; save it as a grey "
-            "or palette PNG, or use the data set `folder` with the colours in its classes.json"
+            f"{name}: mask of {len(image.mode)} channels of 16 bits; save it as grey or palette PNG"
         )
-    raise UserError(
-        f"{name}: mask of type {image.mode!r}, expected class indices; save it as 8-bit grey PNG"
-    )
+    if image.mode in ("RGBA", "LA"):
+        alpha = np.asarray(image.getchannel("A"))
+        if not drop_alpha and alpha.min() != alpha.max():
+            raise UserError(
+                f"{name}: its transparency varies, and what it means is not known; save the mask "
+                "without an alpha channel"
+            )
+        image = image.convert(image.mode[:-1])
+    if image.mode == "RGB":
+        return np.asarray(image)
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        raise UserError(
+            f"{name}: mask of type {image.mode!r}, expected class indices; save it as 8-bit grey "
+            "PNG"
+        )
+    values = np.asarray(image).astype(np.int32) // {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise UserError(
+            f"{name}: mask values {values.min()}..{values.max()}, expected at most 16 bits; save "
+            "it as 8- or 16-bit grey PNG"
+        )
+    return values
+
+
+def is_grey(pixels: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Whether red, green and blue are equal in every pixel."""
+    return bool((pixels[..., :1] == pixels[..., 1:]).all())
+
+
+def pack(pixels: UInt8[np.ndarray, "*shape 3"]) -> Int32[np.ndarray, "*shape"]:
+    """Each colour as one number, 0xRRGGBB."""
+    red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def look_up(
+    pixels: UInt8[np.ndarray, "h w 3"], colours: Mapping[Colour, int]
+) -> Int32[np.ndarray, "h w"]:
+    """What `colours` holds for each pixel's colour, -1 where it holds nothing."""
+    packed = pack(pixels)
+    values = np.full(packed.shape, -1, np.int32)
+    for (red, green, blue), value in colours.items():
+        values[packed == (red << 16 | green << 8 | blue)] = value
+    return values
 
 
 def encode_mask(label: Int32[np.ndarray, "h w"]) -> bytes:
@@ -140,12 +195,3 @@ def _upright(image: Image.Image, name: str) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # OSError for most truncated files, but not for every format
         raise UserError(f"{name}: truncated or damaged ({error}); copy it again") from error
-
-
-def _look_up(
-    image: UInt8[np.ndarray, "h w 3"], colours: Mapping[Colour, int]
-) -> Int32[np.ndarray, "h w"]:
-    values = np.full(image.shape[:2], -1, np.int32)
-    for colour, value in colours.items():
-        values[(image == np.array(colour, np.uint8)).all(-1)] = value
-    return values

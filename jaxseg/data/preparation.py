@@ -77,7 +77,7 @@ def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Pr
     source = Path(source_dir).expanduser()
     if not source.is_dir():
         raise UserError(f"{source}: no such folder; give the data set's own folder as --source")
-    builder_class.find_pairs(source)  # a wrong folder is refused before anything is made
+    _check_pairs(builder_class, source, data_dir)
     key = ""
     if builder_class.ANY_FOLDER:
         key = digests.source_key(builder_class, source, _memory(name, data_dir)) or ""
@@ -115,6 +115,8 @@ def resolve(dataset: Any) -> Path | None:
 def _from_source(name: str, source: Path, data_dir: Path) -> Path:
     """The folder of the records made of the files in `source`, written on first use."""
     builder_class = _builder_class(name)
+    if source.is_dir():
+        _check_pairs(builder_class, source, data_dir)
     key = digests.source_key(builder_class, source, _memory(name, data_dir))
     target = _directory(name, data_dir, key or "")
     if key and is_prepared(target):
@@ -125,8 +127,21 @@ def _from_source(name: str, source: Path, data_dir: Path) -> Path:
             f"{data_dir}; say where it is now with --config.dataset.source=DIR, or where prepared "
             "data is with --data_dir=DIR"
         )
-    _write(builder_class, source, data_dir, key, target)
+    for note in _write(builder_class, source, data_dir, key, target):
+        print(f"note: {note}")
     return target
+
+
+def _check_pairs(builder_class: "type[SegmentationBuilder]", source: Path, data_dir: Path) -> None:
+    """Refuses a folder whose files don't pair, naming what else is wrong with them.
+
+    Nothing is written for it, and records of the files that do pair are not taken for it.
+    """
+    layout = builder_class.find_pairs(source)
+    if layout.faults:
+        from jaxseg.data.checking import Check
+
+        raise Check(_make_builder(builder_class, data_dir, ""), source, layout).error()
 
 
 def _not_prepared(dataset: Any, data_dir: Path, any_folder: bool) -> str:
@@ -165,8 +180,9 @@ def _write(
         # several runs that start together on a new folder all prepare it: the first one's stays
         if not is_prepared(target):
             raise
-    digests.contents(target)
-    return builder.notes
+    else:
+        digests.store_contents(target, builder.contents)
+    return tuple(builder.notes)
 
 
 def _make_builder(

@@ -63,8 +63,7 @@ def run_page(
     record = folder.record(workdir)
     config = load_config(workdir)
     scored = folder.scores(workdir, split)
-    named = data.split_of(config.dataset, split)
-    shown = _gallery(workdir, named, step, images, data_dir, announce)
+    shown = _gallery(workdir, split, step, images, data_dir, announce)
     number = folder.choose_step(scored, step) if shown.step is None else shown.step
     scores, origin = shown.scores, "computed for this page"
     if number in scored:
@@ -110,11 +109,13 @@ def _gallery(
         dataset = run.config.dataset
         if data_dir:
             dataset = dataclasses.replace(dataset, data_dir=data_dir)
-        source = data.load(dataset, split)
-        runs.check_classes(classes, source.classes, what=f"{dataset.name}, split {split}")
+        named = data.split_of(dataset, split)
+        source = data.load(dataset, named)
+        runs.check_classes(classes, source.classes, what=f"{dataset.name}, split {named}")
+        runs.check_same_share(dataset, split, workdir)
         skip = run.config.pipeline.on_unreadable == "skip"
         skipped = pipeline.Skipped(announce) if skip else None
-        announce(f"predicting the {len(source)} images of {split} with step {number}")
+        announce(f"predicting the {len(source)} images of {named} with step {number}")
 
         def classify(image: Any) -> Any:
             step, variables = run.program.predict_step, run.state.eval_variables
@@ -132,7 +133,7 @@ def _gallery(
         reason = f"No gallery: {error}"
         announce(reason)
         return Gallery(paragraph(reason), number, classes)
-    content = paragraph(_about(found, scores, split, number)) + gallery(groups, source.classes)
+    content = paragraph(_about(found, scores, named, number)) + gallery(groups, source.classes)
     return Gallery(content, number, source.classes, scores)
 
 

@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -166,6 +167,38 @@ def test_rgb_mask_needs_colours():
     with pytest.raises(UserError, match=r"m: RGB mask, .*classes\.json"):
         read_mask(data, "m")
     np.testing.assert_array_equal(read_mask(data, "m", colours), [[4, 0, -1]])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_grey_saved_with_more_channels_gives_its_values(mode):
+    values = INDICES * 40
+    mask = Image.fromarray(values).convert(mode)
+    np.testing.assert_array_equal(read_mask(encoded(mask), "m"), values)
+
+
+def test_what_transparency_means_must_be_clear():
+    alpha = np.where(INDICES > 2, 255, 0).astype(np.uint8)
+    image = Image.fromarray(np.dstack([RGB * 0 + 200, alpha]))  # the shape is in the alpha alone
+    with pytest.raises(UserError, match="m: its transparency varies"):
+        read_mask(encoded(image), "m")
+    assert (read_mask(encoded(image), "m", {(200, 200, 200): 3}) == 3).all()
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_mask_of_16_bits_a_channel_is_refused(kind, channels):
+    """Pillow would give the high byte of each, which is 0 for 255 classes."""
+    values = np.full((4, 5, channels), 3, np.uint16)
+    data = cv2.imencode(f".{kind}", values)[1].tobytes()
+    with pytest.raises(UserError, match=f"m: mask of {channels} channels of 16 bits"):
+        read_mask(data, "m")
+
+
+@pytest.mark.parametrize("value", [-1, 70000, 2**31 - 1])
+def test_mask_values_of_more_than_16_bits_are_refused(value):
+    data = encoded(Image.fromarray(np.array([[0, value]], np.int32)), "TIFF")
+    with pytest.raises(UserError, match=rf"m: mask values .*{value}.*at most 16 bits"):
+        read_mask(data, "m")
 
 
 def test_jpeg_mask_is_refused():

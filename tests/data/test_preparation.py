@@ -56,6 +56,18 @@ def test_a_renamed_folder_is_the_same_data(folder, tmp_path, make_dataset):
         records(tmp_path / "never")
 
 
+def test_what_a_folder_was_read_as_is_said_when_it_is_prepared(
+    tmp_path, pair_writer, make_mask, make_dataset, capsys
+):
+    for i in range(2):
+        pair_writer(tmp_path / "d", f"a{i}", make_mask([0, 1]))
+    (tmp_path / "d/masks").rename(tmp_path / "d/labels")
+    dataset = make_dataset(data_dir=str(tmp_path / "out"), source=str(tmp_path / "d"))
+    for said in ("note: {}/d/labels is read as masks/\n", ""):
+        data.resolve(dataset)
+        assert capsys.readouterr().out == said.format(tmp_path)
+
+
 def test_not_prepared_and_unknown_split_say_what_to_do(folder, tmp_path, make_dataset):
     out = str(tmp_path / "out")
     with pytest.raises(

@@ -7,7 +7,10 @@ classes.json, next to the folders, may hold:
              that is black is a background, which pictures leave unpainted;
   "void":    the mask value (in RGB masks: the colour) of ignored pixels; 255 by default.
 Without it the masks must hold 0, 1, 2, ... and perhaps 255 for void, and the classes are called
-class_0, class_1, ...
+class_0, class_1, ...; if they hold something else, the error shows the classes.json to write.
+
+A mask holds values if it is a grey or palette file, or RGB without any colour (r = g = b), unless
+classes.json has "colours": then RGB masks are read by these alone.
 """
 
 import dataclasses
@@ -16,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
-from tqdm import tqdm
+from jaxtyping import Int32, UInt8
 
 from jaxseg.data.builder import SegmentationBuilder
-from jaxseg.data.images import present, read_mask
-from jaxseg.data.layout import Pair
+from jaxseg.data.census import Census
+from jaxseg.data.images import is_grey, look_up, mask_pixels
 from jaxseg.data.palettes import Colour, default_palette
-from jaxseg.data.source import Classes
+from jaxseg.data.source import Classes, LabelError
 from jaxseg.errors import UserError, suggest
 
+CLASSES_FILE = "classes.json"
 KEYS = ("names", "values", "colours", "void")
 EXAMPLE = '{"names": ["background", "cell"], "values": [0, 255]}'
 
@@ -37,16 +40,33 @@ class Folder(SegmentationBuilder):
 
     @classmethod
     def files(cls, source: Path) -> dict[str, Path]:
-        path = source / "classes.json"
+        path = source / CLASSES_FILE
         return super().files(source) | ({path.name: path} if path.exists() else {})
 
-    def find_classes(self, source: Path, pairs: dict[str, list[Pair]]) -> Classes:
-        path = source / "classes.json"
-        self._coding = read_classes(path) if path.exists() else infer_classes(pairs)
-        return self._coding.classes
+    def begin(self, source: Path) -> None:
+        self._path = source / CLASSES_FILE
+        self._census = Census()
+        self._coding = None  # also while a wrong file is reported with all other faults
+        self._coding = read_classes(self._path) if self._path.exists() else None
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
-        return self._coding.decode(data, name)
+        coding = self._coding
+        if coding is not None and coding.colours is not None:
+            return coding.decode(mask_pixels(data, name, drop_alpha=True), name)
+        pixels = mask_pixels(data, name)
+        values = self._census.count(pixels, name)
+        has_colours = pixels.ndim == 3 and not is_grey(pixels)
+        return values if coding is None or has_colours else coding.decode(values, name)
+
+    def checked_label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
+        return self.label(data, name)  # of `_coding`, or judged once all values are known
+
+    def classes(self) -> Classes:
+        if self._coding is None:
+            return self._census.classes(self._path)
+        if self._census.has_colours:
+            raise UserError(self._census.about_colours(self._path))
+        return self._coding.classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +77,20 @@ class Coding:
     labels: dict[int, int]
     colours: dict[Colour, int] | None = None
 
-    def decode(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
-        values = read_mask(data, name, self.colours)
+    def decode(
+        self, pixels: Int32[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"], name: str
+    ) -> Int32[np.ndarray, "h w"]:
+        """The label of a mask; raises LabelError for what is neither a class nor void."""
+        values = look_up(pixels, self.colours or {}) if pixels.ndim == 3 else pixels
         label = np.full(values.shape, -1, np.int32)
         for value, index in self.labels.items():
             label[values == value] = index
         if (label == -1).any():
             y, x = np.argwhere(label == -1)[0]
-            what = f"value {values[y, x]}" if values[y, x] >= 0 else "a colour"
-            raise UserError(
+            what = f"{'value' if values[y, x] >= 0 else 'colour'} {pixels[y, x].tolist()}"
+            raise LabelError(
                 f"{name}: {what} at row {y}, column {x} is neither a class nor void; list it in "
-                f"classes.json next to the folders (such as {EXAMPLE}), or relabel the mask"
+                f"{CLASSES_FILE} next to the folders (such as {EXAMPLE}), or relabel the mask"
             )
         return label
 
@@ -96,6 +119,8 @@ def _coding(fields: dict[str, Any], path: Path) -> Coding:
             raise UserError(
                 f"{path}: {len(fields[key])} {key} for {len(names)} names; give one for each class"
             )
+        if key in fields and len(set(map(str, fields[key]))) != len(names):
+            raise UserError(f"{path}: {key} {fields[key]}: expected all of them different")
     values = [int(v) for v in fields.get("values", range(len(names)))]
     labels = {value: index for index, value in enumerate(values)}
     void = fields.get("void", 255)
@@ -108,38 +133,15 @@ def _coding(fields: dict[str, Any], path: Path) -> Coding:
     palette = tuple(_colour(c) for c in fields["colours"])
     colours = dict(zip(palette, values, strict=True))
     if isinstance(void, list):
-        colours[_colour(void)] = void_value
+        if (colour := _colour(void)) in colours:
+            raise UserError(f"{path}: void is {void}, as is the colour of a class; take one out")
+        colours[colour] = void_value
     return Coding(Classes(names, palette, void_label), labels, colours)
 
 
 def _colour(triple: list[int]) -> Colour:
     r, g, b = triple
     return int(r), int(g), int(b)
-
-
-def infer_classes(pairs: dict[str, list[Pair]]) -> Coding:
-    """Classes from the values found in all masks, which must be 0, 1, 2, ... and perhaps 255.
-
-    Raises:
-      UserError: the values leave gaps, or there is a single class.
-    """
-    found: dict[int, Path] = {}  # value -> the first mask that holds it
-    every = [pair for split in pairs.values() for pair in split]
-    for pair in tqdm(every, desc="finding classes", unit="mask", disable=None):
-        for value in present(read_mask(pair.mask, str(pair.mask))):
-            found.setdefault(value, pair.mask)
-    values = sorted(v for v in found if v != 255)
-    if values != list(range(len(values))) or len(values) < 2:
-        shown = ", ".join(map(str, sorted(found)[:8])) + (", ..." if len(found) > 8 else "")
-        value = next((v for i, v in enumerate(values) if v != i), max(found))
-        raise UserError(
-            f"{found[value]}: value {value}; the masks hold {shown}, expected 0, 1, 2, ... without "
-            f"gaps (255 is void); relabel them, or add a classes.json next to the folders, such as "
-            f"{EXAMPLE}"
-        )
-    names = tuple(f"class_{i}" for i in values)
-    classes = Classes(names, default_palette(names))
-    return Coding(classes, {v: v for v in (*values, 255)})
 
 
 Builder = Folder

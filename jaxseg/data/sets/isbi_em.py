@@ -6,8 +6,7 @@ from jaxtyping import Int32
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.images import read_mask
 from jaxseg.data.palettes import default_palette
-from jaxseg.data.source import Classes
-from jaxseg.errors import UserError
+from jaxseg.data.source import Classes, LabelError
 
 
 class IsbiEm(SegmentationBuilder):
@@ -23,7 +22,7 @@ class IsbiEm(SegmentationBuilder):
         mask = read_mask(data, name)
         unexpected = np.setdiff1d(mask, (0, 255))
         if unexpected.size:
-            raise UserError(
+            raise LabelError(
                 f"{name}: mask value {unexpected[0]}, expected 0 (membrane) or 255 (cell); "
                 "take the challenge's own masks, unscaled"
             )

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from jaxseg.data.builder import SegmentationBuilder
-from jaxseg.data.layout import Pair
+from jaxseg.data.faults import Fault
+from jaxseg.data.layout import Layout, Pair
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
@@ -56,24 +57,23 @@ class Voc(SegmentationBuilder):
     )
 
     @classmethod
-    def find_pairs(cls, source: Path) -> tuple[dict[str, list[Pair]], list[str]]:
+    def find_pairs(cls, source: Path) -> Layout:
         root = _root(source)
-        pairs: dict[str, list[Pair]] = {}
-        notes = []
+        layout = Layout()
         for split, (lists, masks) in SPLITS.items():
             paths = [root / "ImageSets/Segmentation" / name for name in lists]
             path = next((p for p in paths if p.is_file()), None)
             stems = _stems(path) if path else []
             if stems and not (root / masks).is_dir():
-                notes.append(f"{split}: {path} lists it, but there is no {masks}/, left out")
+                layout.notes.append(f"{split}: {path} lists it, but there is no {masks}/, left out")
             elif stems:
-                pairs[split] = [_pair(root, masks, stem, split) for stem in stems]
+                layout.pairs[split] = _pairs(root, masks, stems, split, layout)
             elif split != "train_aug":
-                notes.append(f"{split}: {paths[0].name} is empty or not there, left out")
-        if not pairs:
-            raise UserError(f"{root}: no split to prepare; {'; '.join(notes)}")
-        _check_apart(pairs)
-        return pairs, notes
+                layout.notes.append(f"{split}: {paths[0].name} is empty or not there, left out")
+        if not layout.pairs:
+            raise UserError(f"{root}: no split to prepare; {'; '.join(layout.notes)}")
+        _check_apart(layout)
+        return layout
 
 
 def _root(source: Path) -> Path:
@@ -95,26 +95,32 @@ def _stems(path: Path) -> list[str]:
     return [Path(words[0]).stem for words in lines if words]
 
 
-def _pair(root: Path, masks: str, stem: str, split: str) -> Pair:
-    pair = Pair(stem, root / "JPEGImages" / f"{stem}.jpg", root / masks / f"{stem}.png")
-    for path in (pair.image, pair.mask):
-        if not path.is_file():
-            raise UserError(f"{path}: no such file, but {split} lists it; unpack the whole kit")
-    return pair
+def _pairs(root: Path, masks: str, stems: list[str], split: str, layout: Layout) -> list[Pair]:
+    """Each stem once, and only those of which both files are there."""
+    if twice := len(stems) - len(set(stems)):
+        layout.faults.append(Fault("twice", f"{split}: its list names {twice} twice", twice))
+    pairs = []
+    for stem in dict.fromkeys(stems):
+        pair = Pair(stem, root / "JPEGImages" / f"{stem}.jpg", root / masks / f"{stem}.png")
+        missing = [path for path in (pair.image, pair.mask) if not path.is_file()]
+        for path in missing:
+            text = f"{path}: no such file, but {split} lists it; unpack the whole kit"
+            layout.faults.append(Fault("unpaired", text))
+        pairs += [] if missing else [pair]
+    return pairs
 
 
-def _check_apart(pairs: dict[str, list[Pair]]) -> None:
-    """No image to train on is validated on; a name comes once in a split."""
-    names = {split: {pair.name for pair in listed} for split, listed in pairs.items()}
-    for split, listed in pairs.items():
-        if len(names[split]) < len(listed):
-            raise UserError(f"{split}: its list names {len(listed) - len(names[split])} twice")
+def _check_apart(layout: Layout) -> None:
+    """No image to train on is validated on."""
+    names = {split: {pair.name for pair in listed} for split, listed in layout.pairs.items()}
+    for split in names:
         shared = names[split] & names.get("val", set())
         if split != "val" and shared:
-            raise UserError(
+            text = (
                 f"{split}: {len(shared)} of its images are in val too, such as {min(shared)}: "
                 "validation would be flattered; take the official lists"
             )
+            layout.faults.append(Fault("twice", text, len(shared)))
 
 
 Builder = Voc

@@ -1,4 +1,5 @@
 import os
+import re
 
 import numpy as np
 import pytest
@@ -126,6 +127,14 @@ def test_a_damaged_kit_is_refused_and_leaves_nothing(damage, kit, tmp_path):
         data.prepare("voc", kit, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").rglob("dataset_info.json"))
+
+
+def test_all_that_is_wrong_with_a_kit_is_said_at_once(kit, tmp_path):
+    said = [damage(kit) for damage in (break_double, break_image, break_value)]
+    with pytest.raises(UserError, match="3 faults") as caught:
+        data.prepare("voc", kit, tmp_path / "out")
+    for line in said:
+        assert re.search(line, str(caught.value))
 
 
 @pytest.mark.skipif("JAXSEG_DEV_DATA" not in os.environ, reason="no development data")

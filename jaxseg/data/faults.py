@@ -1,0 +1,65 @@
+"""Everything that is wrong with a folder of images and masks, in one error."""
+
+import dataclasses
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxseg.errors import UserError
+
+SHOWN = 20
+
+# of faults, with the heading of their list; where numbers are equal, the earlier one comes first
+KINDS = {
+    "classes": "which class is which",
+    "folder": "folders",
+    "unpaired": "images without a mask, masks without an image",
+    "twice": "two files of one name",
+    "image": "images that can't be read",
+    "mask": "masks that can't be read",
+    "size": "masks of another size than their image",
+    "value": "masks that hold what is no class",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One thing to repair."""
+
+    kind: str  # of KINDS
+    text: str  # the file, what came, what was expected and the fix
+    examples: int = 1  # that can't be used because of it
+
+
+def error_of(faults: Sequence[Fault], source: Path) -> UserError:
+    """One error for all faults of a folder: one alone as it is, several as a list by kind.
+
+    Kinds come in the order of the examples that they make unusable. Of many faults SHOWN are
+    listed, some of each kind.
+    """
+    if len(faults) == 1:
+        return UserError(faults[0].text)
+    by_kind = {kind: [f for f in faults if f.kind == kind] for kind in KINDS}
+    listed = [of_kind for of_kind in by_kind.values() if of_kind]
+    listed.sort(key=lambda of_kind: -sum(fault.examples for fault in of_kind))
+    lines = [f"{source}: {len(faults)} faults, and nothing was prepared:"]
+    for of_kind, shown in zip(listed, _shares([*map(len, listed)]), strict=True):
+        lines.append(f"  {KINDS[of_kind[0].kind]} ({len(of_kind)}):")
+        for fault in of_kind[:shown]:
+            text = fault.text.replace(f"{source}{os.sep}", "")
+            lines.append(textwrap.indent(text, "    "))
+        if more := len(of_kind) - shown:
+            lines.append(f"    and {more} more")
+    return UserError("\n".join(lines))
+
+
+def _shares(counts: Sequence[int]) -> list[int]:
+    """How many of each kind are shown: evenly, and what some kinds leave goes to the first ones."""
+    shares, left = [0] * len(counts), min(SHOWN, sum(counts))
+    while left:
+        for kind, count in enumerate(counts):
+            if left and shares[kind] < count:
+                shares[kind] += 1
+                left -= 1
+    return shares
