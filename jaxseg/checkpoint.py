@@ -1,9 +1,10 @@
 """Checkpoints: Orbax's manager, and a manifest of checksums that says which of them are whole.
 
-A checkpoint holds the training state, and a `meta` record: the config, the classes, and the
-position in the data, which is the step. Saving is asynchronous; the manifest is written once
-Orbax has committed. Orbax restores overwritten bytes without a word and takes an empty directory
-for the latest step, so a run continues from the newest step that passes its manifest.
+A checkpoint holds the training state, and a `meta` record: the config, the classes, the sizes of
+the training images, and the position in the data, which is the step. Saving is asynchronous; the
+manifest is written once Orbax has committed. Orbax restores overwritten bytes without a word and
+takes an empty directory for the latest step, so a run continues from the newest step that passes
+its manifest.
 
 A step is saved before it is evaluated, and its score is put beside it afterwards. A checkpoint is
 deleted only when newer ones are committed and sealed.
@@ -202,7 +203,7 @@ def load(
 
 
 def load_meta(directory: Path, step: str | int) -> dict[str, Any]:
-    """The record beside the state: config, classes, step."""
+    """The record beside the state: config, classes, sizes, step."""
     number = step if isinstance(step, int) else find(directory, step)
     return _read(directory, number, meta=ocp.args.JsonRestore())["meta"]
 

@@ -6,6 +6,7 @@ This module chooses the folder, bounds its size, and handles entries that can't 
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import os
 import platform
@@ -58,6 +59,12 @@ def cache() -> Path | None:
         config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small ones too
     warnings.showwarning = _without_failures(folder, warnings.showwarning)
     return folder
+
+
+@functools.cache
+def cache_once() -> None:
+    """`cache`, at the first call in this process: for functions that are called again and again."""
+    cache()
 
 
 def prune(folder: Path, max_bytes: int) -> None:

@@ -22,6 +22,12 @@ class NonFiniteLossError(UserError):
     exit_code = 1
 
 
+class IncompleteError(UserError):
+    """Some of the work could not be done; the rest is, so the exit code is 1."""
+
+    exit_code = 1
+
+
 class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` may catch it
     """A signal asked to stop. `text` is for a person; empty where another process says it."""
 
@@ -33,6 +39,12 @@ class Stopped(BaseException):  # like KeyboardInterrupt: no `except Exception` m
 
 
 _OUT_OF_MEMORY = re.compile(r"RESOURCE_EXHAUSTED: .*(memory|allocat)", re.DOTALL)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device's memory did not suffice."""
+    is_of_jax = isinstance(error, RuntimeError | ValueError)  # JAX raises both
+    return is_of_jax and bool(_OUT_OF_MEMORY.match(str(error)))
 
 
 def explain(error: BaseException) -> tuple[int, str] | None:
@@ -48,7 +60,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
             reason = error.strerror or first_line(error)
             name = f": {error.filename}" if error.filename is not None else ""
             return 2, f"{reason}{name}"
-        case RuntimeError() | ValueError() if _OUT_OF_MEMORY.match(str(error)):  # JAX raises both
+        case Exception() if is_out_of_memory(error):
             return 1, (
                 f"the device is out of memory ({first_line(error)}): lower "
                 "config.batch_size or augment.crop_size, raise config.grad_accum_steps, or set "

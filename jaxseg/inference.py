@@ -4,13 +4,14 @@ Models whose logits cover the image see it whole. Those that lose its border (`m
 it mirrored there, tile by tile (Ronneberger et al. 2015, figure 2).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from jaxseg.data import padding
 from jaxseg.errors import UserError
@@ -45,6 +46,25 @@ def check(model: SegmentationModel, crop_size: tuple[int, int], tile_size: int) 
         )
 
 
+def logits(
+    model: SegmentationModel,
+    variables: Mapping[str, Any],
+    images: Float[Array, "b h w c"],
+    sizes: Int[Array, "b 2"],
+    *,
+    tile_size: int = 0,
+) -> Float[Array, "b h w k"]:
+    """The logits of every pixel, resized to the image.
+
+    Arguments as in `classes`. It takes k float32 a pixel, which `classes` never holds.
+    """
+
+    def read(logits: Array, size: tuple[int, int]) -> Array:
+        return resize(logits, size, model.corners)
+
+    return _read_logits(read, model, variables, images, sizes, tile_size)
+
+
 def scores(
     model: SegmentationModel,
     variables: Mapping[str, Any],
@@ -53,15 +73,8 @@ def scores(
     *,
     tile_size: int = 0,
 ) -> Float[Array, "b h w k"]:
-    """The probability of each class at every pixel: softmax of the logits resized to the image.
-
-    Arguments as in `classes`. It takes k float32 a pixel, which `classes` never holds.
-    """
-
-    def read(logits: Array, size: tuple[int, int]) -> Array:
-        return jax.nn.softmax(resize(logits, size, model.corners))
-
-    return _read_logits(read, model, variables, images, sizes, tile_size)
+    """The probability of each class at every pixel: the softmax of `logits`."""
+    return jax.nn.softmax(logits(model, variables, images, sizes, tile_size=tile_size))
 
 
 def classes(
@@ -127,15 +140,55 @@ def predict_image(
       config: the run's.
     """
     height, width = image.shape[:2]
-    padded = padding.padded_size(
-        (height, width), canvas=tuple(config.eval.canvas), multiple=config.eval.size_multiple
-    )
-    batch = np.empty((1, *padded, 3), np.uint8)
-    batch[:] = padding.mean_pixel(config.dataset.mean)
-    batch[0, :height, :width] = image
-    size = np.array([[height, width]], np.int32)
-    mask = predict_step(variables, {"image": batch, "size": size})
+    mask = predict_step(variables, padded_batch([image], config))
     return np.asarray(mask)[0, :height, :width]
+
+
+def padded_size(size: tuple[int, int], config: Any) -> tuple[int, int]:
+    """The height and width that evaluation and prediction pad an image of `size` to."""
+    return padding.padded_size(
+        size, canvas=tuple(config.eval.canvas), multiple=config.eval.size_multiple
+    )
+
+
+def padded_batch(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], config: Any, count: int = 1
+) -> dict[str, np.ndarray]:
+    """A batch for `Program.predict_step` and `scores_step`: "image" and "size".
+
+    Args:
+      images: RGB, all of one `padded_size`.
+      config: the run's.
+      count: examples in the batch, where that is more than there are images; the others are blank.
+    """
+    padded = padded_size(images[0].shape[:2], config)
+    count = max(count, len(images))
+    batch = np.empty((count, *padded, 3), np.uint8)
+    batch[:] = padding.mean_pixel(config.dataset.mean)
+    sizes = np.full((count, 2), padded, np.int32)
+    for slot, image in enumerate(images):
+        height, width = sizes[slot] = image.shape[:2]
+        batch[slot, :height, :width] = image
+    return {"image": batch, "size": sizes}
+
+
+def at_size(
+    scores: Float32[np.ndarray, "_ _ c"], size: tuple[int, int], *, keep: bool
+) -> tuple[Int32[np.ndarray, "h w"], Float32[np.ndarray, "h w c"] | None]:
+    """The mask and, if they are to be kept, the probabilities, interpolated to another size.
+
+    One class after the other: without `keep`, memory does not grow with their number.
+    """
+    height, width = size
+    best, mask = np.full(size, -1, np.float32), np.zeros(size, np.int32)
+    kept = np.empty((height, width, scores.shape[-1]), np.float32) if keep else None
+    for index, plane in enumerate(np.ascontiguousarray(np.moveaxis(scores, -1, 0))):
+        large = np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR))
+        better = large > best
+        best[better], mask[better] = large[better], index
+        if kept is not None:
+            kept[..., index] = large
+    return mask, kept
 
 
 def overlap_tile(

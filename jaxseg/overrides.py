@@ -34,6 +34,18 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return [word for word in argv if word not in changes], changes
 
 
+def read_config(file: str, command: str, changes: Sequence[str]) -> ConfigDict:
+    """The locked config of `FILE[:ARG]`, with `--config.KEY=VALUE` words.
+
+    Raises:
+      UserError: there is no such file, or an unknown key.
+    """
+    values: Any = flags.FlagValues()
+    define_flag(values)
+    parse_flags(values, command, [f"--config={file}", *changes])
+    return values["config"].value
+
+
 def override_config(config: ConfigDict, command: str, changes: Sequence[str]) -> ConfigDict:
     """`config` with the values of `--config.KEY=VALUE` words; raises UserError on unknown keys."""
     values: Any = flags.FlagValues()

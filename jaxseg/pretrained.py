@@ -8,8 +8,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from jaxseg import runs, weights
+from jaxseg import defaults, runs, weights
+from jaxseg.data import imagenet
+from jaxseg.data.source import Classes, voc_palette
+from jaxseg.errors import UserError
 from jaxseg.weights.files import hub
 from jaxseg.weights.imported import Imported, flatten
 
@@ -65,3 +69,46 @@ def from_run(workdir: Path, step: str) -> Imported:
         heads=tuple(name for name in layers if any(fnmatchcase(name, p) for p in _HEADS)),
         folded=bool(run.meta.get("folded", False)),
     )
+
+
+def own_config(imported: Imported) -> ConfigDict:
+    """A config of the network that the weights are of, to predict with: it names no data set."""
+    config = defaults.get_config(imported.model)
+    for key, value in imported.options.items():
+        config.model[key] = value
+    if config.model.get("fc_padding") == "valid":
+        config.model.fc_padding = "symmetric"  # labels pixels, where VGG16 labels whole patches
+    config.dataset.mean, config.dataset.std = imported.mean, imported.std
+    if config.model.get("corners") == "aligned":
+        config.eval.canvas = (1, 1)  # sides of 32 k + 1, on which aligned features keep their place
+    return config
+
+
+def own_classes(imported: Imported) -> Classes:
+    """The classes that the weights were trained on, as far as they can be known.
+
+    A run tells them. Classifiers with 1000 or 1001 classes are taken for ImageNet's, segmentations
+    of torchvision and TF-Slim with 21 for PASCAL VOC's, and others get numbers for names.
+
+    Raises:
+      UserError: the weights have no head.
+    """
+    heads = [imported.variables.get(f"params/{head}/kernel") for head in imported.heads]
+    counts = [head.shape[-1] for head in heads if head is not None]
+    if not counts and not imported.class_names:
+        raise UserError(
+            f"{imported.family} weights have no head, and so no classes to predict: train a model "
+            "that begins from them, by jaxseg train --config.init_from"
+        )
+    count = len(imported.class_names) or counts[0]
+    if imported.class_names:
+        names = imported.class_names
+    elif imported.model == "classifier" and count in (1000, 1001):
+        return imagenet.classes(background=count == 1001)
+    elif imported.family.startswith(("torchvision", "TF-Slim")) and count == 21:
+        from jaxseg.data.sets import voc  # imports TFDS
+
+        return voc.Voc.CLASSES
+    else:
+        names = tuple(f"class_{i}" for i in range(count))
+    return Classes(names, voc_palette(count), 255 if count <= 255 else imagenet.VOID)

@@ -33,7 +33,9 @@ class Program:
     evaluators: Mapping[str, Evaluator]
     train_step: Announced  # (state, batch) -> (state, numbers)
     eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> the sums of each evaluator
-    predict_step: Callable[[Any, Any], jax.Array]
+    predict_step: Callable[[Any, Any], jax.Array]  # (variables, batch) -> the class of every pixel
+    scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]  # and every class's probability
+    logits: Callable[[Any, Any], jax.Array]  # (variables, images in 0..255), not compiled
 
 
 def build_program(config: Config, classes: Classes, announce: Announce) -> Program:
@@ -68,6 +70,8 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         "tile_size": config.eval.tile_size,
     }
     eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers)
+    predict_step = functools.partial(steps.predict_step, **apply)
+    scores_step = functools.partial(steps.scores_step, **apply)
     init_state = functools.partial(
         state.create,
         model,
@@ -90,9 +94,9 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
             devices.compile_train(lowered(train_step)), f"{name} training step", constants=(seed,)
         ),
         eval_step=announced(devices.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
-        predict_step=announced(
-            jax.jit(lowered(functools.partial(steps.predict_step, **apply))), f"{name} prediction"
-        ),
+        predict_step=announced(jax.jit(lowered(predict_step)), f"{name} prediction"),
+        scores_step=announced(jax.jit(lowered(scores_step)), f"{name} probabilities"),
+        logits=lowered(functools.partial(steps.logits, **apply)),
     )
 
 

@@ -21,7 +21,7 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,19 +163,28 @@ def check_same_share(dataset: Any, split: str, workdir: Path) -> None:
 
 
 class Record:
-    """`run.json`: the run's status, and one entry for each start of it.
+    """`run.json`: the run's status, its data and their sizes, and one entry for each start of it.
 
     A context: the status is "running" inside; after it "finished" or "stopped", as `end` was told,
     or "failed", with the reason in one line, if an exception came through.
     """
 
-    def __init__(self, workdir: Path, *, step: int, data: str, config: str, write: bool = True):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        step: int,
+        data: str,
+        config: str,
+        sizes: Mapping[str, Any] | None = None,
+        write: bool = True,
+    ):
         self._path, self._write = workdir / RECORD, write
         try:
             self._values = json.loads(self._path.read_text())
         except (OSError, ValueError):
             self._values = {"started": _now(), "starts": []}
-        self._values |= {"data": data, "config": config}
+        self._values |= {"data": data, "config": config, "sizes": sizes}
         self._start = {
             "started": _now(),
             "from_step": step,

@@ -22,7 +22,10 @@ Normalize = Callable[[Array], Array]
 
 
 def normalize(
-    images: UInt8[Array, "b h w 3"], *, mean: tuple[float, ...], std: tuple[float, ...]
+    images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"],
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
 ) -> Float[Array, "b h w 3"]:
     """Zero mean and unit variance by the data set's RGB statistics, in 0..255."""
     return (images.astype(jnp.float32) - jnp.asarray(mean).reshape(1, 1, 1, 3)) / jnp.asarray(
@@ -159,6 +162,33 @@ def predict_step(
     """
     images = normalize(batch["image"])
     return inference.classes(model, variables, images, batch["size"], tile_size=tile_size)
+
+
+def scores_step(
+    variables: Mapping[str, Any],
+    batch: Mapping[str, Array],
+    *,
+    model: SegmentationModel,
+    normalize: Normalize,
+    tile_size: int = 0,
+) -> tuple[Int[Array, "b h w"], Float[Array, "b h w k"]]:
+    """The most likely class of every pixel of `batch`, as `predict_step`, and all probabilities."""
+    images = normalize(batch["image"])
+    scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
+    return scores.argmax(-1).astype(jnp.int32), scores
+
+
+def logits(
+    variables: Mapping[str, Any],
+    images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"],
+    *,
+    model: SegmentationModel,
+    normalize: Normalize,
+    tile_size: int = 0,
+) -> Float[Array, "b h w k"]:
+    """The logits of every pixel of images in 0..255, without padding."""
+    sizes = jnp.broadcast_to(jnp.asarray(images.shape[1:3], jnp.int32), (images.shape[0], 2))
+    return inference.logits(model, variables, normalize(images), sizes, tile_size=tile_size)
 
 
 def _inside(border: int) -> tuple[slice, ...]:

@@ -126,7 +126,7 @@ def config_with_averages() -> ConfigDict:
 @pytest.fixture(scope="session")
 def run_with_averages(config_with_averages, tmp_path_factory):
     """The folder of a run of two steps, with moving averages."""
-    from jaxseg.train import train_and_evaluate
+    from jaxseg.training import train_and_evaluate
 
     workdir = tmp_path_factory.mktemp("run_with_averages")
     train_and_evaluate(config_with_averages, workdir)

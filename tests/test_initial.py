@@ -14,7 +14,7 @@ from jaxseg.data.source import Cached
 from jaxseg.errors import UserError
 from jaxseg.ops.norm import GLOBAL
 from jaxseg.program import build_program
-from jaxseg.train import train_and_evaluate
+from jaxseg.training import train_and_evaluate
 from jaxseg.weights.imported import Imported, flatten
 
 

@@ -4,7 +4,7 @@ import json
 import jax
 import pytest
 
-from jaxseg import profiling, train
+from jaxseg import profiling, training
 from jaxseg.config import check_config
 from jaxseg.errors import UserError
 
@@ -23,9 +23,9 @@ def test_the_steps_asked_for_are_traced_and_no_others(tiny_config, tmp_path, one
     """And training gives the same numbers."""
     tiny_config.eval.every = tiny_config.checkpoint.every = tiny_config.num_predictions = 0
     tiny_config.profile.first_step, tiny_config.profile.steps = 2, 3
-    train.train_and_evaluate(tiny_config, tmp_path / "plain")
+    training.train_and_evaluate(tiny_config, tmp_path / "plain")
     assert not (tmp_path / "plain/profile").exists()
-    train.train_and_evaluate(tiny_config, tmp_path / "traced", profile=True)
+    training.train_and_evaluate(tiny_config, tmp_path / "traced", profile=True)
     assert log(tmp_path / "traced") == log(tmp_path / "plain")
     (path,) = (tmp_path / "traced/profile").rglob("perfetto_trace.json.gz")
     (planes,) = path.parent.glob("*.xplane.pb")  # what TensorBoard reads
@@ -51,6 +51,6 @@ def test_a_run_that_ends_before_its_profile_is_refused(tiny_config, tmp_path, on
     with pytest.raises(
         UserError, match=r"steps 5 to 7, and config.total_steps is 6: lower"
     ) as error:
-        train.train_and_evaluate(tiny_config, tmp_path / "run", profile=True)
+        training.train_and_evaluate(tiny_config, tmp_path / "run", profile=True)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()

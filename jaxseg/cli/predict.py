@@ -1,116 +1,108 @@
 """`jaxseg predict`."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxseg.cli import flags
-from jaxseg.errors import UserError
+from jaxseg.errors import IncompleteError, UserError, suggest
+
+PROBABILITIES = ("npz", "png")
 
 
 def predict(argv: Sequence[str]) -> None:
     """Label every pixel of your own images, of any size and kind.
 
-    jaxseg predict --workdir DIR --out OUT [--step best|latest|N] [--config.KEY=VALUE ...] PATH...
+    jaxseg predict --workdir DIR --out OUT [--step best|latest|N] [--resize N|training]
+        [--probabilities npz|png] [--batch_size N] [--config.KEY=VALUE ...] PATH...
 
-      --workdir DIR            a folder that `jaxseg train` made
-      --out OUT                gets NAME.png (class indices, with a palette) and NAME_overlay.png
+      --workdir DIR            a folder that `jaxseg train` or `jaxseg weights convert` made
+      --out OUT                gets NAME.png (class indices, with a palette) and NAME_overlay.png;
+                               a folder's subfolders are there too, and where two images have one
+                               NAME, their suffix or folder is added to it
       --step STEP              best (by validation mIoU, the default), latest or a number
+      --resize N|training      predict at another size, where the images' objects are larger or
+                               smaller than those of the training: N pixels on the longer side, or
+                               the median of the training images; masks have the images' own size
+      --probabilities KIND     also those of all classes: npz (NAME.npz: float16 [h, w, c], and the
+                               names) or png (16-bit grey NAME_CLASS.png, where 65535 is 1)
+      --batch_size N           images of one size that pass together; by default up to 8 small ones
       --config.KEY=VALUE       predict with another value than the run's
-      PATH...                  images, or folders of images
+      PATH...                  images, or folders of images, whose subfolders count too
+
+    An image that can't be read or predicted is listed at the end, and the exit code is then 1.
+    In Python: `jaxseg.load(DIR).predict(image)`.
 
     Example:
       jaxseg predict --workdir runs/quickstart --out out photo.jpg folder/
     """
     values = flags.define()
-    flags.string(values, "workdir", "out", step="best")
+    flags.string(values, "workdir", "out", "resize", "probabilities", step="best", batch_size="0")
     argv, changes = flags.split_overrides(argv)
     paths = flags.parse(values, "predict", argv)
     workdir = Path(flags.required(values, "predict", "workdir"))
     out = Path(flags.required(values, "predict", "out"))
-    files = find_images(paths, out)
+    probabilities, resize = _probabilities(values), _resize(values)
+    batch_size = flags.count(values, "predict", "batch_size")
+    from jaxseg import prediction_paths
+
+    images = prediction_paths.find(paths, out)
     flags.set_up()
-    from jaxseg import hosts, inference, runs
-
-    run = runs.open_run(
-        workdir, values["step"].value, changes=changes, command="predict", announce=hosts.announce
-    )
-
-    def classify(image: Any) -> Any:
-        step, variables = run.program.predict_step, run.state.eval_variables
-        return inference.predict_image(step, variables, image, run.config)
-
-    predict_files(classify, run.classes, files, out)
-    print(f"{len(files)} images: masks and overlays in {out}")
-
-
-def predict_files(
-    classify: Callable[[Any], Any], classes: Any, files: Sequence[Path], out: Path
-) -> None:
-    """Write NAME.png (class indices) and NAME_overlay.png for every image.
-
-    Args:
-      classify: an image, uint8 [h, w, 3], to the class of every pixel, [h, w].
-      classes: the run's `Classes`.
-      files: images.
-      out: the folder to write to.
-
-    Raises:
-      UserError: a file is no image, or `out` can't be written.
-    """
     from tqdm import tqdm
 
-    from jaxseg import drawing
-    from jaxseg.data.images import read_image
+    from jaxseg import prediction, prediction_files, runs
 
+    run = runs.open_run(
+        workdir, values["step"].value, changes=changes, command="predict", announce=tqdm.write
+    )
+    model = prediction.Model(run)
+    model.padded_size((1, 1), resize)  # a wrong --resize shows before anything is written
+    if passed_over := images.passed_over():
+        print(f"passed over in the folders: {passed_over}")
+    files = [found.path for found in images.found]
+    if resize is None and (warning := prediction_files.size_warning(model, files)):
+        print(f"jaxseg: warning: {warning}", file=sys.stderr)
+    output = prediction_files.Output(model.names, probabilities)
+    targets = prediction_paths.targets(images.found, out, output.endings)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't write to --out {out}: {error.strerror}") from None
-    for file in tqdm(files, unit="image", disable=None, leave=False):
-        image = read_image(file, str(file))
-        mask = classify(image)
-        mask_path, overlay_path = outputs(file, out)
-        drawing.write_index_png(mask_path, mask, classes)
-        drawing.overlay(image, mask, classes).save(overlay_path)
+    outcome = prediction_files.predict(
+        model, files, targets, output, batch_size=batch_size, resize=resize
+    )
+    _report(outcome, out)
 
 
-def find_images(paths: Sequence[str], out: Path) -> list[Path]:
-    """The files named, and the images in the folders named.
-
-    Raises:
-      UserError: a path does not exist, a folder has no images, or a picture in `out` would take
-        the place of an image or of another picture.
-    """
-    if not paths:
-        raise UserError("no images given: name files or folders after the flags")
-    files = [file for path in paths for file in _files(Path(path))]
-    written: dict[Path, Path] = {}
-    for file in files:
-        for path in outputs(file, out):
-            if path.resolve() in {f.resolve() for f in files}:
-                raise UserError(f"{path} is one of the images: choose another --out than {out}")
-            if other := written.get(path):
-                raise UserError(
-                    f"{other} and {file} would both write {path}: use two --out folders"
-                )
-            written[path] = file
-    return files
+def _probabilities(values: Any) -> str | None:
+    kind = values["probabilities"].value
+    if kind is not None and kind not in PROBABILITIES:
+        raise UserError(f"predict: --probabilities is {kind!r}; {suggest(kind, PROBABILITIES)}")
+    return kind
 
 
-def outputs(file: Path, out: Path) -> tuple[Path, Path]:
-    """The mask and the overlay that are written for `file`."""
-    return out / f"{file.stem}.png", out / f"{file.stem}_overlay.png"
+def _resize(values: Any) -> int | Literal["training"] | None:
+    text = values["resize"].value
+    if text is None or text == "training":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(
+            f"predict: --resize is {text!r}, expected pixels on the longer side, or training"
+        )
+    return int(text)
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"no file or folder {str(path)!r}")
-    from jaxseg.data.layout import SUFFIXES
-
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise UserError(f"no images in {path}: expected files such as .jpg, .png or .tif")
-    return found
+def _report(outcome: Any, out: Path) -> None:
+    """What was done; raises IncompleteError if that is not all."""
+    speed = f"{outcome.predicted / outcome.seconds:.3g} images/s"
+    if outcome.predicted:
+        print(f"{outcome.predicted} images: masks and overlays in {out}; {speed}")
+    if not outcome.failures:
+        return
+    for failure in outcome.failures:
+        name = "" if str(failure.path) in failure.reason else f"{failure.path}: "
+        print(f"{name}{failure.reason}", file=sys.stderr)
+    count, total = len(outcome.failures), outcome.predicted + len(outcome.failures)
+    rest = f"; the others are in {out}" if outcome.predicted else ""
+    raise IncompleteError(f"{count} of {total} images could not be predicted, see above{rest}")

@@ -41,7 +41,7 @@ def train(argv: Sequence[str]) -> None:
         config.dataset.data_dir = values["data_dir"].value
     flags.set_up()
     flags.connect(values, "train")
-    from jaxseg.train import train_and_evaluate
+    from jaxseg.training import train_and_evaluate
 
     train_and_evaluate(
         config,

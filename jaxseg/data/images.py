@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,18 +37,63 @@ def read_image(data: bytes | os.PathLike[str], name: str) -> UInt8[np.ndarray, "
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # applies EXIF
         if decoded is not None:
             return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-    image = _upright(image, name)
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own convert() would clip at 255
-        grey = np.asarray(image).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise UserError(
-                f"{name}: 32-bit grey values {grey.min()}..{grey.max()}, expected at most 16 bits; "
-                "save it as 8- or 16-bit grey"
-            )
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)
-    if image.mode == "F":
-        raise UserError(f"{name}: floating point image; save it as 8- or 16-bit grey or RGB")
-    return np.array(image.convert("RGB"))
+    return _rgb(_upright(image, name), name)
+
+
+def as_rgb(image: Any, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
+    """An image in memory, or a file, as RGB in 0..255.
+
+    Args:
+      image: a path (see `read_image`), a Pillow image (likewise), or an array of shape [h, w],
+        [h, w, 1], [h, w, 3] or [h, w, 4] (alpha is dropped): uint8 in 0..255, uint16 in 0..65535,
+        or floating point in 0..1.
+      name: what errors call an image that has no path.
+
+    Raises:
+      UserError: it is none of these, or the file can't be read.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image), str(image))
+    if isinstance(image, Image.Image):
+        return _rgb(_upright(image, name), name)
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:
+        raise UserError(
+            f"{name}: an array of shape {list(np.shape(image))}, expected [h, w, 3] in RGB, or "
+            "[h, w] in grey"
+        )
+    array = _to_bytes(array[..., :3], name)
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
+
+
+def _to_bytes(array: np.ndarray, name: str) -> UInt8[np.ndarray, "h w _"]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return ((array.astype(np.int32) + 128) // 257).astype(np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(
+            f"{name}: an array of {array.dtype}, expected uint8 in 0..255, uint16 in 0..65535 or "
+            "floating point in 0..1"
+        )
+    low, high = array.min(), array.max()
+    if not (low >= 0 and high <= 1):  # NaN too
+        raise UserError(
+            f"{name}: floating point values {low:.4g}..{high:.4g}, expected 0..1; convert values "
+            "in 0..255 with .astype('uint8')"
+        )
+    return np.round(array.astype(np.float32) * 255).astype(np.uint8)
+
+
+def longer_side(path: Path) -> int | None:
+    """Of an image file, in pixels, from its header alone; None if that can't be read."""
+    try:
+        with Image.open(path) as image:
+            return max(image.size)
+    except Exception:  # whatever is wrong with the file, reading its pixels says it better
+        return None
 
 
 def read_mask(
@@ -195,3 +241,17 @@ def _upright(image: Image.Image, name: str) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception as error:  # OSError for most truncated files, but not for every format
         raise UserError(f"{name}: truncated or damaged ({error}); copy it again") from error
+
+
+def _rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own convert() would clip at 255
+        grey = np.asarray(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise UserError(
+                f"{name}: 32-bit grey values {grey.min()}..{grey.max()}, expected at most 16 bits; "
+                "save it as 8- or 16-bit grey"
+            )
+        return np.repeat(((grey + 128) // 257).astype(np.uint8)[..., None], 3, axis=-1)
+    if image.mode == "F":
+        raise UserError(f"{name}: floating point image; save it as 8- or 16-bit grey or RGB")
+    return np.array(image.convert("RGB"))

@@ -72,10 +72,6 @@ MISTAKES = {
     "no weights": (["weights", "inspect"], "weights inspect: expected one SOURCE, got none"),
     "weights file": (["weights", "inspect", "{tmp}/x.pth"], "no weights '{tmp}/x.pth': expected a"),
     "weights folder": (["weights", "inspect", "{tmp}"], "{tmp} is not a run"),
-    "weights config": (
-        ["weights", "convert", "x.pth", "--workdir", "{tmp}/a"],
-        "weights convert needs --config",
-    ),
     "init_from": (
         ["train", *QUICK, "--workdir", "{tmp}/a", "--config.init_from={tmp}/x.pth"],
         "no weights '{tmp}/x.pth': expected a file, the folder of a run",

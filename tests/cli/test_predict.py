@@ -1,23 +1,5 @@
-from pathlib import Path
-
 import numpy as np
-import pytest
 from PIL import Image
-
-from jaxseg.cli.predict import find_images
-from jaxseg.errors import UserError
-
-
-def test_no_picture_takes_the_place_of_another(tmp_path):
-    for name in ("a.png", "a.jpg", "b.jpg", "b_overlay.jpg"):
-        Image.new("RGB", (2, 2)).save(tmp_path / name)
-    out = tmp_path / "out"
-    with pytest.raises(UserError, match="is one of the images: choose another --out"):
-        find_images([str(tmp_path / "a.png")], tmp_path)
-    for names in (("a.png", "a.jpg"), ("b.jpg", "b_overlay.jpg")):
-        with pytest.raises(UserError, match="would both write"):
-            find_images([str(tmp_path / n) for n in names], out)
-    assert find_images([str(tmp_path / "a.jpg")], out) == [Path(tmp_path / "a.jpg")]
 
 
 def test_predict_takes_images_of_any_kind_and_returns_their_size(workdir, tmp_path, jaxseg):
@@ -50,11 +32,64 @@ def test_predict_takes_images_of_any_kind_and_returns_their_size(workdir, tmp_pa
         assert Image.open(out / f"{stem}_overlay.png").width >= size[0]
 
 
-def test_a_broken_image_is_named(workdir, tmp_path, jaxseg):
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    code, _, err = jaxseg(
-        "predict", "--workdir", workdir, "--out", tmp_path / "o", tmp_path / "empty.jpg"
+def test_a_broken_image_is_listed_and_the_others_are_done(workdir, tmp_path, jaxseg):
+    folder = tmp_path / "in"
+    (folder / "x").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(b"")
+    (folder / "notes.txt").touch()
+    for name in ("b.png", "b.jpg", "x/c.png"):
+        Image.new("RGB", (32, 32)).save(folder / name)
+    out = tmp_path / "out"
+    code, said, err = jaxseg("predict", "--workdir", workdir, "--out", out, folder)
+    assert code == 1
+    assert "3 images" in said
+    assert "passed over in the folders: 1 that are no images" in said
+    lines = err.splitlines()
+    assert lines[-2].startswith(f"{folder}/a.jpg: the file is empty")
+    assert lines[-1] == (
+        f"jaxseg: error: 1 of 4 images could not be predicted, see above; the others are in {out}"
     )
-    assert code == 2
-    assert "empty.jpg" in err
-    assert err.count("\n") == 1
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.png")) == [
+        "b.jpg.png", "b.jpg_overlay.png", "b.png.png", "b.png_overlay.png",
+        "x/c.png", "x/c_overlay.png",
+    ]  # fmt: skip
+
+
+def test_images_far_from_the_training_are_warned_of_once(workdir, tmp_path, jaxseg):
+    """Which a size to predict at mends."""
+    for i in range(3):
+        Image.new("RGB", (224, 100 + i)).save(tmp_path / f"{i}.png")
+    command = ["predict", "--workdir", workdir, "--out", tmp_path / "out", tmp_path]
+    code, _, err = jaxseg(*command)
+    assert code == 0
+    assert err.count("warning") == 1
+    assert "0.png (one of 3 such images of 3) has 224 pixels" in err
+    assert "7 times" in err
+    for resize in ("training", "40"):
+        code, _, err = jaxseg(*command, "--resize", resize)
+        assert (code, err) == (0, "")
+        assert Image.open(tmp_path / "out/1.png").size == (224, 101)
+
+
+def test_probabilities_are_written(workdir, tmp_path, jaxseg):
+    Image.new("RGB", (32, 20)).save(tmp_path / "a.png")
+    command = ["predict", "--workdir", workdir, "--out", tmp_path / "out", "--batch_size=2"]
+    for kind in ("npz", "png"):
+        assert jaxseg(*command, "--probabilities", kind, tmp_path / "a.png")[0] == 0
+    assert np.load(tmp_path / "out/a.npz")["probabilities"].shape == (20, 32, 5)
+    assert Image.open(tmp_path / "out/a_star.png").size == (32, 20)
+
+
+def test_wrong_values_are_refused_before_anything_is_read(workdir, tmp_path, jaxseg):
+    Image.new("RGB", (32, 20)).save(tmp_path / "a.png")
+    command = ["predict", "--workdir", workdir, "--out", tmp_path / "out", tmp_path / "a.png"]
+    mistakes = {
+        "--probabilities=npy": "--probabilities is 'npy'; did you mean 'npz'? known: npz, png",
+        "--resize=0": "--resize is '0', expected pixels on the longer side, or training",
+        "--batch_size=many": "--batch_size is 'many', expected a number",
+    }
+    for flag, message in mistakes.items():
+        code, _, err = jaxseg(*command, flag)
+        assert code == 2
+        assert message in err
+    assert not (tmp_path / "out").exists()

@@ -4,7 +4,9 @@ import sys
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 
@@ -56,6 +58,40 @@ def test_weights_convert_makes_a_run_of_a_source(workdir, tmp_path, jaxseg):
     code, _, err = jaxseg(*convert, tmp_path / "run")
     assert code == 2
     assert "holds a run already" in err
+
+
+def test_without_a_config_weights_keep_their_network_and_classes(workdir, tmp_path, jaxseg):
+    run = tmp_path / "run"
+    code, out, err = jaxseg(
+        "weights", "convert", workdir, "--workdir", run, "--config.eval.size_multiple=16"
+    )
+    assert code == 0, err
+    assert "5 classes: background, circle, square, triangle, star" in out
+    assert "warning" not in out
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"]["width"] == 4
+    assert config["eval"]["size_multiple"] == 16
+    image = np.random.default_rng(0).integers(0, 255, (48, 48, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    masks = []
+    for folder in (workdir, run):
+        change = "--config.eval.size_multiple=16"
+        jaxseg("predict", "--workdir", folder, "--out", folder / "out", change, tmp_path / "a.png")
+        masks.append(np.asarray(Image.open(folder / "out/a.png")))
+    np.testing.assert_array_equal(*masks)
+    code, _, err = jaxseg("evaluate", "--workdir", run)
+    assert code == 2
+    assert "unknown data set ''" in err
+
+
+def test_a_head_that_begins_at_random_is_warned_of(workdir, tmp_path, jaxseg):
+    config = ["--config", "configs/nuclei.py:unet,width=4,depth=1"]
+    same = [f"--config.dataset.{key}={IMAGENET[key]}" for key in IMAGENET]
+    code, out, err = jaxseg(
+        "weights", "convert", workdir, *config, *same, "--workdir", tmp_path / "run"
+    )
+    assert code == 0, err
+    assert "warning: logits begins at random, for nuclei has other classes" in out
 
 
 def test_output_may_be_cut_by_who_reads_it(workdir):

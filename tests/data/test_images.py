@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.images import decode_mask, encode_mask, present, read_image, read_mask
+from jaxseg.data.images import (
+    as_rgb,
+    decode_mask,
+    encode_mask,
+    longer_side,
+    present,
+    read_image,
+    read_mask,
+)
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -215,3 +223,63 @@ def test_encoded_mask_comes_back(largest):
 
 def test_present():
     assert present(np.array([[3, 0], [255, 3]], np.int32)) == [0, 3, 255]
+
+
+def test_an_image_in_memory_may_have_any_usual_form(tmp_path):
+    expected = np.repeat(INDICES[..., None] * 51, 3, -1)
+    grey = expected[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    forms = {
+        "path": tmp_path / "grey.png",
+        "name": str(tmp_path / "grey.png"),
+        "pillow": Image.fromarray(grey),
+        "grey": grey,
+        "one channel": grey[..., None],
+        "rgb": expected,
+        "alpha": np.dstack([expected, np.zeros_like(grey)]),
+        "uint16": grey.astype(np.uint16) * 257,
+        "float": (grey / 255).astype(np.float32),
+        "half": expected.astype(np.float64) / 255,
+        "not contiguous": np.asfortranarray(expected),
+    }
+    for form, image in forms.items():
+        found = as_rgb(image)
+        assert found.dtype == np.uint8, form
+        assert found.flags.c_contiguous, form
+        np.testing.assert_array_equal(found, expected, err_msg=form)
+
+
+def test_a_pillow_image_is_turned_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(smooth_photo(), "JPEG", exif=exif)
+    np.testing.assert_allclose(
+        as_rgb(Image.open(io.BytesIO(data))), read_image(data, "a").astype(int), atol=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((2, 3, 3, 1), np.uint8), r"photo: an array of shape \[2, 3, 3, 1\], expected"),
+        (np.zeros((2, 3, 2), np.uint8), r"shape \[2, 3, 2\]"),
+        (np.zeros((0, 3, 3), np.uint8), r"shape \[0, 3, 3\]"),
+        (np.full((2, 2), 213.0), r"values 213\.\.213, expected 0\.\.1"),
+        (np.full((2, 2), -0.5), r"values -0\.5"),
+        (np.full((2, 2), np.nan), "values nan"),
+        (np.zeros((2, 2), np.int64), "an array of int64, expected uint8"),
+        (np.zeros((2, 2), bool), "an array of bool"),
+    ],
+)
+def test_what_is_no_image_is_refused(image, message):
+    with pytest.raises(UserError, match=message):
+        as_rgb(image, "photo")
+
+
+def test_the_longer_side_is_read_from_the_header(tmp_path):
+    image = smooth_photo()
+    image.save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(data[:-50])  # the header is whole
+    (tmp_path / "none.jpg").write_bytes(b"")
+    assert [longer_side(tmp_path / f"{n}.jpg") for n in ("a", "cut", "none")] == [64, 64, None]

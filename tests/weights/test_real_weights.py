@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxseg
 from jaxseg import cli, weights
 from jaxseg.ops.resize import resize
 
@@ -30,6 +31,7 @@ PHOTOGRAPHS = {
     "coco_stuff_mini/val_img/000000000785.jpg": (795,),  # ski
     "coco_stuff_mini/val_img/000000001818.jpg": (340,),  # zebra
 }
+DENSE = ("2007_006449", "000000017914", "000000001818")  # of these, two of one size
 PIXEL_ACCURACY = {"2007_000129": 0.9121, "2007_004189": 0.9656, "2007_006449": 0.7024}
 VOID = 255
 
@@ -126,3 +128,27 @@ def test_the_command_has_the_pixel_accuracies_too(tmp_path, capsys, one_device):
     scores = json.loads((tmp_path / "run/eval/val/0.json").read_text())
     assert scores["examples"] == len(PIXEL_ACCURACY)
     assert scores["pixel_accuracy"] == pytest.approx(right / counted, abs=1e-4)
+
+
+@pytest.mark.parametrize("file", CLASSIFIERS)
+def test_the_command_makes_dense_maps_of_imagenet_classifiers(file, tmp_path, capsys, one_device):
+    """Convert without a config, and predict: over each photograph the right class is likeliest."""
+    workdir, out = tmp_path / "run", tmp_path / "out"
+    chosen = [(DATA / p, right) for p, right in PHOTOGRAPHS.items() if Path(p).stem in DENSE]
+
+    def command(*argv):
+        assert cli.main([str(word) for word in argv]) == 0, capsys.readouterr().err
+
+    command("weights", "convert", WEIGHTS / file, "--workdir", workdir)
+    command("predict", "--workdir", workdir, "--out", out, *(path for path, _ in chosen))
+    model = jaxseg.load(workdir)
+    background = len(model.names) - 1000
+    assert model.names[340 + background] == "zebra"
+    for path, right in chosen:
+        found = model.predict(path)
+        assert found.probabilities is not None
+        likeliest = int(found.probabilities.mean((0, 1)).argmax()) - background
+        assert likeliest in right, f"{path.name}: {found}"
+        mask = np.asarray(Image.open(out / f"{path.stem}.png")).astype(int)
+        assert mask.shape == found.image.shape[:2]
+        assert (mask == found.mask).mean() > 0.999  # ties of probabilities are rounded otherwise

@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,28 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, drawing, evaluation, hosts, inference, initial, profiling, runs
-from jaxseg.compilation import trim_heap
+from jaxseg import (
+    checkpoint,
+    compilation,
+    data,
+    drawing,
+    evaluation,
+    hosts,
+    inference,
+    initial,
+    profiling,
+    runs,
+)
 from jaxseg.config import check_config, check_unchanged, digest, store_config
 from jaxseg.data import borders, pipeline
+from jaxseg.data.sizes import Sizes
 from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
 from jaxseg.lock import locked
 from jaxseg.metrics import percent, table
 from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
+from jaxseg.overrides import override_config, read_config
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
@@ -33,6 +45,38 @@ from jaxseg.writers import MetricWriter, Progress, StepLog
 
 class _StoppedError(Exception):
     """A signal came in the middle of an evaluation."""
+
+
+def train(
+    config: ConfigDict | str | os.PathLike[str],
+    workdir: str | os.PathLike[str],
+    *,
+    changes: Mapping[str, Any] | None = None,
+    allow_config_change: bool = False,
+) -> dict[str, Any]:
+    """What `jaxseg train` does, from Python: `jaxseg.load(workdir)` then opens the result.
+
+    Args:
+      config: what `get_config` of a config file returned, or what the command takes as --config:
+        "configs/quickstart.py" or "configs/quickstart.py:unet,width=8".
+      workdir: the run's folder. A run that is there already continues from its last checkpoint.
+      changes: values of the config to replace, such as {"schedule.learning_rate": 0.02}.
+      allow_config_change: continue a run although its config differs.
+
+    Returns:
+      The scores of the last validation, as in `eval/val/STEP.json`: "miou", "pixel_accuracy",
+      "iou" by class, "confusion" and more.
+
+    Raises:
+      As `train_and_evaluate`.
+    """
+    compilation.cache_once()
+    words = [f"--config.{key}={value}" for key, value in (changes or {}).items()]
+    if not isinstance(config, ConfigDict):
+        config = read_config(os.fspath(config), "train", words)
+    elif words:
+        config = override_config(config.copy_and_resolve_references(), "train", words)
+    return train_and_evaluate(config, Path(workdir), allow_config_change=allow_config_change)
 
 
 def train_and_evaluate(
@@ -99,6 +143,8 @@ def _train(
         check_unchanged(config, workdir)
         runs.check_same_data(data_identity, workdir)
     classes = train_source.classes
+    sizes = Sizes.of(train_source, config.augment.scale)
+    facts = {"classes": classes.to_dict(), "sizes": sizes.to_dict() if sizes else None}
     first = hosts.is_first()
     progress = Progress(total=config.total_steps, batch_size=config.batch_size, silent=not first)
     program = build_program(config, classes, announce=progress.say)
@@ -120,7 +166,12 @@ def _train(
         workdir, resume_step=start, evaluated=checkpoints.is_evaluated(start), silent=not first
     )
     record = runs.Record(
-        workdir, step=start, data=data_identity, config=digest(config), write=first
+        workdir,
+        step=start,
+        data=data_identity,
+        config=digest(config),
+        sizes=facts["sizes"],
+        write=first,
     )
     trace = profiling.Profile(traced, workdir, pause=progress.pause)
     tell = progress.say if first else hosts.tell
@@ -153,7 +204,7 @@ def _train(
 
     # The loop. At each step: save if due, then evaluate if due, stop if asked, and train on one
     # batch. The numbers of a step are read while the next one runs, so that the device never waits.
-    meta = {"config": to_dict(config), "classes": classes.to_dict()}
+    meta = {"config": to_dict(config), **facts}
     scores: dict[str, Any] | None = None
     with contextlib.ExitStack() as closing:
         for resource in (trace, progress, writer, checkpoints, batches):
@@ -198,7 +249,8 @@ def _train(
             trace.end(step + 1, state)
             log.step(step + 1, numbers, batch.names, batches.wait_seconds)
             if (step + 1) % config.log_every == 0:
-                trim_heap()  # else its gaps grow: by 1 GB in 300 steps of CamVid on a CPU
+                # else its gaps grow: by 1 GB in 300 steps of CamVid on a CPU
+                compilation.trim_heap()
             checkpoints.seal()
         finished = at_end and checkpoints.is_evaluated(step)
         record.end("finished" if finished else "stopped", step)

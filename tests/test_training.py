@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.faults import continued_at, differences, final_state, log, numbers
-from jaxseg import checkpoint, data, defaults, train
+from jaxseg import checkpoint, data, defaults, training
 from jaxseg.compilation import Announced
 from jaxseg.config import check_config, load_config
 from jaxseg.errors import NonFiniteLossError, UserError
@@ -132,7 +132,7 @@ def test_scores_that_were_deleted_are_computed_again(undisturbed, tmp_path, one_
     shutil.copytree(undisturbed[0], workdir)
     before, scores = numbers(workdir), (workdir / "eval/val/30.json").read_text()
     shutil.rmtree(workdir / "eval")
-    train.train_and_evaluate(load_config(workdir), workdir)
+    training.train_and_evaluate(load_config(workdir), workdir)
     assert (workdir / "eval/val/30.json").read_text() == scores
     assert numbers(workdir) == before
 
@@ -140,7 +140,7 @@ def test_scores_that_were_deleted_are_computed_again(undisturbed, tmp_path, one_
 def test_a_mistake_leaves_no_trace_in_the_workdir(tiny_config, tmp_path, one_device):
     tiny_config.parallel = "pjit"
     with pytest.raises(UserError, match=r"config\.parallel"):
-        train.train_and_evaluate(tiny_config, tmp_path / "run")
+        training.train_and_evaluate(tiny_config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -176,9 +176,9 @@ def test_every_model_trains_saves_and_continues(tiny_config, tmp_path, one_devic
     tiny_config.dtype = "bfloat16"
     tiny_config.total_steps = 2
     tiny_config.schedule.warmup_steps = 0
-    train.train_and_evaluate(tiny_config, tmp_path)
+    training.train_and_evaluate(tiny_config, tmp_path)
     tiny_config.total_steps = 3
-    train.train_and_evaluate(tiny_config, tmp_path, allow_config_change=True)
+    training.train_and_evaluate(tiny_config, tmp_path, allow_config_change=True)
     steps = [row["step"] for row in log(tmp_path) if "loss" in row]
     assert steps == [1, 2, 3]
 
@@ -197,10 +197,10 @@ def test_an_overflowing_gradient_under_a_finite_loss_stops_the_run(
         announced = Announced(jax.jit(step), "step", announce=print)
         return dataclasses.replace(build(*args, **options), train_step=announced)
 
-    monkeypatch.setattr(train, "build_program", with_overflow)
+    monkeypatch.setattr(training, "build_program", with_overflow)
     tiny_config.checkpoint.every = 1
     with pytest.raises(NonFiniteLossError, match=r"gradient norm inf\) at step 1"):
-        train.train_and_evaluate(tiny_config, tmp_path)
+        training.train_and_evaluate(tiny_config, tmp_path)
     with pytest.raises(UserError, match="no checkpoint"):
         checkpoint.find(tmp_path / "checkpoints", "latest")
 
@@ -225,12 +225,12 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
         announced = Announced(mock.Mock(lower=step), "step", announce=print)
         return dataclasses.replace(build(*args, **options), train_step=announced)
 
-    monkeypatch.setattr(train, "build_program", with_look)
+    monkeypatch.setattr(training, "build_program", with_look)
     seen = {}
     for weight in (0.0, 10.0):
         tiny_config.loss.border_weight = weight
         with pytest.raises(SeenError) as caught:
-            train.train_and_evaluate(tiny_config, tmp_path / str(weight))
+            training.train_and_evaluate(tiny_config, tmp_path / str(weight))
         seen[weight] = caught.value.args[0]
     assert set(seen[0.0]) == {"image", "label"}
     np.testing.assert_array_equal(seen[10.0]["label"], seen[0.0]["label"])
@@ -255,7 +255,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_devic
     tiny_config.eval.every = 0
     tiny_config.checkpoint.every = 1
     with pytest.raises(NonFiniteLossError, match=r"at step \d+ with learning rate 1e\+30") as error:
-        train.train_and_evaluate(tiny_config, tmp_path)
+        training.train_and_evaluate(tiny_config, tmp_path)
     step = int(str(error.value).split("at step ")[1].split()[0])
     assert str(error.value).count("train_") == tiny_config.batch_size
     folder = tmp_path / "checkpoints"
