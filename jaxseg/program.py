@@ -9,7 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import evaluators, inference, losses, models, optimizers, parallel, state, steps
+from jaxseg import (
+    evaluators,
+    inference,
+    losses,
+    memory,
+    models,
+    optimizers,
+    parallel,
+    state,
+    steps,
+)
 from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
@@ -36,8 +46,16 @@ class Program:
     predict_step: Callable[[Any, Any], jax.Array]
 
 
-def build_program(config: Config, classes: Classes, announce: Announce) -> Program:
+def build_program(
+    config: Config, classes: Classes, announce: Announce, *, cached: int = 0
+) -> Program:
     """Bind the pure steps to everything the config fixes, and compile them for this machine.
+
+    Args:
+      config: what it says.
+      classes: of the data.
+      announce: is told what compiles, and how much memory it needs.
+      cached: bytes of examples that training will keep in memory.
 
     Raises:
       UserError: a name or number of the config is wrong.
@@ -87,9 +105,16 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         parallel=devices,
         evaluators=scorers,
         train_step=announced(
-            devices.compile_train(lowered(train_step)), f"{name} training step", constants=(seed,)
+            devices.compile_train(lowered(train_step)),
+            f"{name} training step",
+            constants=(seed,),
+            examine=memory.of_training(config, devices, cached),
         ),
-        eval_step=announced(devices.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
+        eval_step=announced(
+            devices.compile_eval(lowered(eval_step)),
+            f"{name} evaluation step",
+            examine=memory.of_evaluation(config, devices),
+        ),
         predict_step=announced(
             jax.jit(lowered(functools.partial(steps.predict_step, **apply))), f"{name} prediction"
         ),

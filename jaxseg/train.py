@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from jaxseg import checkpoint, data, drawing, evaluation, hosts, inference, initial, profiling, runs
+from jaxseg import (
+    checkpoint,
+    data,
+    drawing,
+    evaluation,
+    forecast,
+    hosts,
+    inference,
+    initial,
+    memory,
+    profiling,
+    runs,
+)
 from jaxseg.compilation import trim_heap
 from jaxseg.config import check_config, check_unchanged, digest, store_config
 from jaxseg.data import borders, pipeline
@@ -26,9 +39,10 @@ from jaxseg.metrics import percent, table
 from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
+from jaxseg.progress import Progress
 from jaxseg.state import TrainState
 from jaxseg.stopping import Stop
-from jaxseg.writers import MetricWriter, Progress, StepLog
+from jaxseg.writers import MetricWriter, StepLog
 
 
 class _StoppedError(Exception):
@@ -67,23 +81,29 @@ def train_and_evaluate(
             hosts.failing_together(),
             locked(workdir) if hosts.is_first() else contextlib.nullcontext(),
         ):
-            scores, where = _train(
-                config,
-                workdir,
-                stop,
-                allow_config_change=allow_config_change,
-                allow_other_classes=allow_other_classes,
-                profile=profile and hosts.is_first(),
-            )
+            checked, first = check_config(config), hosts.is_first()
+            with Progress(
+                total=checked.total_steps, batch_size=checked.batch_size, silent=not first
+            ) as progress:
+                scores, where = _train(
+                    checked,
+                    workdir,
+                    stop,
+                    progress,
+                    allow_config_change=allow_config_change,
+                    allow_other_classes=allow_other_classes,
+                    profile=profile and first,
+                )
         if scores is None:
             raise stop.stopped(f"stopped {where}; the same command continues from there")
     return scores
 
 
 def _train(
-    values: ConfigDict,
+    config: Config,
     workdir: Path,
     stop: Stop,
+    progress: Progress,
     *,
     allow_config_change: bool,
     allow_other_classes: bool,
@@ -91,7 +111,6 @@ def _train(
 ) -> tuple[dict[str, Any] | None, str]:
     """The last scores; or None, and where training was stopped."""
     # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
-    config = check_config(values)
     train_source, val_source = _sources(config)
     data_identity = data.identity(config.dataset)
     if not allow_config_change:
@@ -99,8 +118,8 @@ def _train(
         runs.check_same_data(data_identity, workdir)
     classes = train_source.classes
     first = hosts.is_first()
-    progress = Progress(total=config.total_steps, batch_size=config.batch_size, silent=not first)
-    program = build_program(config, classes, announce=progress.say)
+    cached = memory.of_cached(config, (train_source, val_source))
+    program = build_program(config, classes, announce=progress.say, cached=cached)
     check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
     weigh = borders.weigher(config.loss, classes)
     state, start = _begin_or_continue(
@@ -157,7 +176,9 @@ def _train(
             closing.callback(resource.close)
         closing.enter_context(hosts.failing_together())  # closing waits for the other processes
         closing.enter_context(record)
-        log = StepLog(config.log_every, program.schedule, program.train_step, writer, progress)
+        timing = forecast.FirstSteps(config, program, start, announce=progress.say)
+        step_fn, schedule = program.train_step, program.schedule
+        log = StepLog(config.log_every, schedule, step_fn, writer, progress, timing.computed)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
             evaluate_now = (at_end or _due(step, config.eval.every)) and not (
@@ -167,6 +188,7 @@ def _train(
             save_now = step > start and (stop.requested or _due(step, config.checkpoint.every))
             if evaluate_now or save_now:
                 log.flush(batches.wait_seconds)
+                progress.doing(f"saving step {step}")
                 checkpoints.save(state, {**meta, "step": step})
                 record.update(step)
             if evaluate_now and not stop.requested:
@@ -178,18 +200,21 @@ def _train(
                             state,
                             val_source,
                             announce=tell,
-                            watch=functools.partial(_until_stopped, stop),
+                            watch=functools.partial(_watched, stop, progress, len(val_source)),
                         )
                 except _StoppedError:
                     break
+                trim_heap()  # else training's blocks come on top of what evaluation had
                 _report(scores, step, workdir, writer, progress)
                 checkpoints.record(step, scores["miou"])
             if at_end or stop.requested:
                 break
             trace.begin(step + 1, state)
+            progress.training(step + 1, waiting=True)
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
                 with jax.profiler.TraceAnnotation("wait for data"):
                     batch = next(batches)
+                progress.training(step + 1)
                 arrays = program.parallel.place(batch.for_training())
                 state, numbers = program.train_step(state, arrays)
             trace.end(step + 1, state)
@@ -258,11 +283,17 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
 
 
-def _until_stopped(stop: Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+def _watched(
+    stop: Stop, progress: Progress, total: int, batches: Iterator[pipeline.Batch]
+) -> Iterator[pipeline.Batch]:
+    """The batches of an evaluation of `total` images, until training is asked to stop."""
+    since, done = time.perf_counter(), 0
     for batch in batches:
         if stop.poll():
             raise _StoppedError
+        progress.doing(f"validation, {done} of {total} images", since)
         yield batch
+        done += int(batch.mask.sum()) * jax.process_count()
 
 
 def _report(
@@ -276,6 +307,7 @@ def _report(
         f"step {step}: validation mIoU {percent(scores['miou'])} %, "
         f"pixel accuracy {percent(scores['pixel_accuracy'])} %"
     )
+    progress.doing(f"saving step {step}")
 
 
 def _finish(

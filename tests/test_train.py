@@ -83,7 +83,8 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     assert train_steps == list(range(1, 31))
     assert [row["step"] for row in log(workdir) if "val/miou" in row] == [10, 20, 30]
     assert [row["step"] for row in log(workdir) if "compile_seconds" in row] == [1]
-    for text in ("compiling unet training step", "unet training step: ", "IoU %",
+    for text in ("compiling unet training step", "unet training step: ", "training needs about",
+                 "GiB memory", "IoU %",
                  "predictions/val_", "jaxseg predict"):  # fmt: skip
         assert text in said
     assert len(list((workdir / "predictions").glob("*.png"))) == 1

@@ -23,7 +23,7 @@ from jaxseg.report.confusion import confusion_matrix
 from jaxseg.report.gallery import gallery
 from jaxseg.report.page import Section, code, document, now, paragraph, tiles
 from jaxseg.report.tables import fact_table, percent_table
-from jaxseg.writers import clock
+from jaxseg.progress import clock
 
 CURVES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy"}
 
