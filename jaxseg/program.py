@@ -24,6 +24,7 @@ from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.evaluators import Evaluator
+from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import catalogue, lowering
 from jaxseg.ops.norm import GLOBAL, Statistics
@@ -41,8 +42,9 @@ class Program:
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
     evaluators: Mapping[str, Evaluator]
+    loss: WeightedSum
     train_step: Announced  # (state, batch) -> (state, numbers)
-    eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> the sums of each evaluator
+    eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> sums, see `steps.eval_step`
     predict_step: Callable[[Any, Any], jax.Array]
 
 
@@ -85,7 +87,7 @@ def build_program(
         "normalize": normalize,
         "tile_size": config.eval.tile_size,
     }
-    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers)
+    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers, loss=loss)
     init_state = functools.partial(
         state.create,
         model,
@@ -104,6 +106,7 @@ def build_program(
         schedule=optimizers.schedule(config),
         parallel=devices,
         evaluators=scorers,
+        loss=loss,
         train_step=announced(
             devices.compile_train(lowered(train_step)),
             f"{name} training step",

@@ -301,11 +301,14 @@ def _report(
 ) -> None:
     if hosts.is_first():
         evaluation.write_scores(scores, "val", step, workdir)
-    numbers = {k: scores[k] for k in ("miou", "pixel_accuracy", "mean_accuracy")}
+    shown = ("miou", "pixel_accuracy", "mean_accuracy")
+    numbers = {k: v for k, v in scores.items() if k in shown or k.partition("/")[0] == "loss"}
+    numbers |= {f"iou/{name}": value for name, value in scores["iou"].items()}
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
+    loss = "-" if scores["loss"] is None else f"{scores['loss']:.4f}"
     progress.say(
         f"step {step}: validation mIoU {percent(scores['miou'])} %, "
-        f"pixel accuracy {percent(scores['pixel_accuracy'])} %"
+        f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}"
     )
     progress.doing(f"saving step {step}")
 
