@@ -1,10 +1,26 @@
-"""Small files that are either whole or not there."""
+"""Files that are either whole or not there."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` at once: whoever reads it, or a crash, finds the old text or the new."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The path of a temporary file to write, with the same suffix, which then becomes `path`.
+
+    If writing it raises, an interruption included, `path` stays as it was and nothing else is left.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
