@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,8 @@ class Announced:
     """A compiled step that says what it compiles, how long that took and whether it was cached.
 
     It compiles once for each batch shape; `compile_seconds` is the total time of that. `options`
-    are XLA's; `constants` follow the state and the batch at every call.
+    are XLA's; `constants` follow the state and the batch at every call. `examine` gives lines to
+    say about a compiled program, from it, the state and the batch, before it runs.
     """
 
     def __init__(
@@ -165,9 +166,11 @@ class Announced:
         *,
         constants: tuple[Any, ...] = (),
         options: Mapping[str, Any] | None = None,
+        examine: Callable[[Any, Any, Any], Sequence[str]] = lambda *_: (),
     ):
         self._function, self._what, self._announce = compiled, what, announce
         self._constants, self._options = constants, dict(options or {})
+        self._examine = examine
         self._programs: dict[Any, Callable] = {}
         self.compile_seconds = 0.0
 
@@ -193,4 +196,6 @@ class Announced:
         self.compile_seconds += seconds
         how = "from the cache" if found else "compiled"
         self._announce(f"{self._what}: {how} in {seconds:.1f} s")
+        for line in self._examine(program, state, batch):
+            self._announce(line)
         return program

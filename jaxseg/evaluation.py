@@ -29,7 +29,7 @@ def evaluate(
     """The scores of `state` over all of `source`.
 
     Args:
-      program: its evaluators and compiled steps.
+      program: its evaluators, losses and compiled steps.
       config: its `eval` part says in what batches. Their size changes no number; `size_multiple`
         and `canvas` do a little, where padding is seen: at borders, and by DeepLab's image pooling
         (not by unpadded models, see `inference`).
@@ -39,10 +39,14 @@ def evaluate(
       watch: sees the batches go by; training ends an evaluation here when it is asked to stop.
 
     Returns:
-      The scores of all evaluators; "examples", the number that counted; "skipped", of those that
+      The scores of all evaluators; "loss", training's over the split, but without auxiliary heads
+      and the border's weight map; "examples", the number that counted; "skipped", of those that
       could not be read.
     """
-    sums = {name: evaluator.init() for name, evaluator in program.evaluators.items()}
+    sums: Any = (
+        {name: evaluator.init() for name, evaluator in program.evaluators.items()},
+        program.loss.no_sums(),
+    )
     examples, pending = 0, []
     devices = program.parallel.num_devices
     skipped = pipeline.Skipped(announce)
@@ -68,8 +72,8 @@ def evaluate(
         sums = _add(sums, more)
     scores = {"examples": hosts.add_up(examples), "skipped": hosts.add_up(len(skipped))}
     for name, evaluator in program.evaluators.items():
-        scores.update(evaluator.compute(sums[name]))
-    return scores
+        scores.update(evaluator.compute(sums[0][name]))
+    return {**scores, **program.loss.of_split(sums[1])}
 
 
 def _add(sums: Any, more: Any) -> Any:

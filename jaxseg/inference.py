@@ -4,6 +4,7 @@ Models whose logits cover the image see it whole. Those that lose its border (`m
 it mirrored there, tile by tile (Ronneberger et al. 2015, figure 2).
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from jaxseg.data import padding
 from jaxseg.errors import UserError
+from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import bands
 from jaxseg.ops.resize import resize
@@ -100,6 +102,41 @@ def classes(
         return bands.argmax(logits, size, model.corners)
 
     return _read_logits(read, model, variables, images, sizes, tile_size)
+
+
+def classes_and_losses(
+    model: SegmentationModel,
+    variables: Mapping[str, Any],
+    images: Float[Array, "b h w c"],
+    sizes: Int[Array, "b 2"],
+    labels: Int[Array, "b h w"],
+    loss: WeightedSum,
+    *,
+    tile_size: int = 0,
+) -> tuple[Int[Array, "b h w"], dict[str, Float[Array, "2"]]]:
+    """`classes`, and from the same pass each loss's sum and count (`WeightedSum.sums`).
+
+    Other arguments as in `classes`. Logits are never held at the labels' size, and a tile's losses
+    are added up as it is computed.
+    """
+
+    def read(images: Array, labels: Array) -> tuple[Array, dict[str, Array]]:
+        logits, _ = model.apply(variables, images, train=False)
+        size = (labels.shape[1], labels.shape[2])
+        losses = loss.sums(logits, labels, corners=model.corners)
+        return bands.argmax(logits, size, model.corners), losses
+
+    if not model.context:
+        return read(images, labels)
+    cover = _Cover.of(images.shape[1:3], model, tile_size)
+
+    def read_tile(images: Array, top_left: Array) -> tuple[Array, dict[str, Array]]:
+        part = cover.crop(labels, top_left, fill=loss.void)
+        best, losses = read(images, part)
+        return cover.cut(best), losses
+
+    tiles, losses = cover.map(read_tile, cover.mirror(images, sizes))
+    return cover.join(tiles), jax.tree.map(lambda parts: parts.sum(0), losses)
 
 
 def _read_logits(
@@ -213,32 +250,78 @@ def overlap_tile(
     Returns:
       [b, h, w, ...]; in the padding, that of the image mirrored on and on.
     """
-    b, *size, c = images.shape
-    # an output tile, how many cover the image, and the input that a tile needs
-    tile = [min(tile_size, n) if tile_size else n for n in size]
-    count = [-(-whole // part) for whole, part in zip(size, tile, strict=True)]
-    window = [model.fit(part + 2 * model.context) for part in tile]
-    rows, cols = (
-        _mirror(
-            sizes[:, axis],
-            before=model.context,
-            total=(count[axis] - 1) * tile[axis] + window[axis],
+    cover = _Cover.of(images.shape[1:3], model, tile_size)
+    tiles = cover.map(lambda part, _: cover.cut(function(part)), cover.mirror(images, sizes))
+    return cover.join(tiles)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cover:
+    """How many output tiles of what size cover an image, and the input that each needs."""
+
+    size: tuple[int, int]  # of the image
+    tile: tuple[int, int]
+    count: tuple[int, int]
+    window: tuple[int, int]  # a tile with its context, of a size that can go in
+    context: int
+
+    @classmethod
+    def of(cls, size: Sequence[int], model: Any, tile_size: int) -> "_Cover":
+        tile = [min(tile_size, n) if tile_size else n for n in size]
+        count = [-(-whole // part) for whole, part in zip(size, tile, strict=True)]
+        window = [model.fit(part + 2 * model.context) for part in tile]
+        pairs = ((x[0], x[1]) for x in (size, tile, count, window))
+        return cls(*pairs, context=model.context)
+
+    def mirror(
+        self, images: Float[Array, "b h w c"], sizes: Int[Array, "b 2"]
+    ) -> Float[Array, "b h2 w2 c"]:
+        """Images with all the context that the tiles need."""
+        rows, cols = (
+            _mirror(
+                sizes[:, axis],
+                before=self.context,
+                total=(self.count[axis] - 1) * self.tile[axis] + self.window[axis],
+            )
+            for axis in (0, 1)
         )
-        for axis in (0, 1)
-    )
-    extended = jax.vmap(lambda image, rows, cols: image[rows][:, cols])(images, rows, cols)
+        return jax.vmap(lambda image, rows, cols: image[rows][:, cols])(images, rows, cols)
 
-    def compute_tile(top_left: Array) -> Array:
-        start = (0, top_left[0], top_left[1], 0)
-        y = function(jax.lax.dynamic_slice(extended, start, (b, *window, c)))
-        return y[:, : tile[0], : tile[1]]
+    def map(self, function: Callable[[Array, Array], Any], mirrored: Array) -> Any:
+        """`function(window, top_left)` of one tile after the other, stacked."""
 
-    starts = [(i * tile[0], j * tile[1]) for i in range(count[0]) for j in range(count[1])]
-    tiles = jax.lax.map(compute_tile, jnp.asarray(starts, jnp.int32))
-    tiles = tiles.reshape(*count, b, *tile, *tiles.shape[4:])
-    tiles = jnp.moveaxis(tiles, 2, 0).swapaxes(2, 3)  # [b, count, tile, count, tile, ...]
-    whole = tiles.reshape(b, count[0] * tile[0], count[1] * tile[1], *tiles.shape[5:])
-    return whole[:, : size[0], : size[1]]
+        def compute_tile(top_left: Array) -> Any:
+            b, _, _, c = mirrored.shape
+            start = (0, top_left[0], top_left[1], 0)
+            window = jax.lax.dynamic_slice(mirrored, start, (b, *self.window, c))
+            return function(window, top_left)
+
+        (m, n), (height, width) = self.count, self.tile
+        starts = [(i * height, j * width) for i in range(m) for j in range(n)]
+        return jax.lax.map(compute_tile, jnp.asarray(starts, jnp.int32))
+
+    def cut(self, output: Array) -> Array:
+        """The tile in the output of a window, which may be larger."""
+        return output[:, : self.tile[0], : self.tile[1]]
+
+    def crop(self, pixels: Int[Array, "b h w"], top_left: Array, fill: int) -> Array:
+        """What `pixels` have under the output of a window: `fill` outside of tile and image."""
+        sides = zip(self.count, self.tile, self.size, strict=True)
+        ends = [(0, count * tile - size) for count, tile, size in sides]
+        whole = jnp.pad(pixels, ((0, 0), *ends), constant_values=fill)
+        start = (0, top_left[0], top_left[1])
+        tile = jax.lax.dynamic_slice(whole, start, (len(pixels), *self.tile))
+        output = [n - 2 * self.context for n in self.window]
+        ends = [(0, n - t) for n, t in zip(output, self.tile, strict=True)]
+        return jnp.pad(tile, ((0, 0), *ends), constant_values=fill)
+
+    def join(self, tiles: Array) -> Array:
+        """[tiles, b, tile height, tile width, ...] -> [b, h, w, ...]."""
+        (m, n), (height, width) = self.count, self.tile
+        _, b, _, _, *rest = tiles.shape
+        tiles = jnp.moveaxis(tiles.reshape(m, n, b, height, width, *rest), 2, 0)
+        whole = tiles.swapaxes(2, 3).reshape(b, m * height, n * width, *rest)
+        return whole[:, : self.size[0], : self.size[1]]
 
 
 def _mirror(sizes: Int[Array, " b"], *, before: int, total: int) -> Int[Array, "b total"]:

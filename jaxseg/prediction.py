@@ -19,8 +19,9 @@ from PIL import Image
 
 from jaxseg import compilation, drawing, files, inference, runs
 from jaxseg.data.images import as_rgb
+from jaxseg.data.palettes import Colour
 from jaxseg.data.sizes import Sizes, fitted, with_longer_side
-from jaxseg.data.source import Classes, Colour
+from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.models.contract import SegmentationModel

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 from jaxseg import defaults, runs, weights
 from jaxseg.data import imagenet
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.weights.files import hub
 from jaxseg.weights.imported import Imported, flatten

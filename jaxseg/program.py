@@ -9,11 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxseg import evaluators, inference, losses, models, optimizers, parallel, state, steps
+from jaxseg import (
+    evaluators,
+    inference,
+    losses,
+    memory,
+    models,
+    optimizers,
+    parallel,
+    state,
+    steps,
+)
 from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.evaluators import Evaluator
+from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import catalogue, lowering
 from jaxseg.ops.norm import GLOBAL, Statistics
@@ -31,15 +42,24 @@ class Program:
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
     evaluators: Mapping[str, Evaluator]
+    loss: WeightedSum
     train_step: Announced  # (state, batch) -> (state, numbers)
-    eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> the sums of each evaluator
+    eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> sums, see `steps.eval_step`
     predict_step: Callable[[Any, Any], jax.Array]  # (variables, batch) -> the class of every pixel
     scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]  # and every class's probability
     logits: Callable[[Any, Any], jax.Array]  # (variables, images in 0..255), not compiled
 
 
-def build_program(config: Config, classes: Classes, announce: Announce) -> Program:
+def build_program(
+    config: Config, classes: Classes, announce: Announce, *, cached: int = 0
+) -> Program:
     """Bind the pure steps to everything the config fixes, and compile them for this machine.
+
+    Args:
+      config: what it says.
+      classes: of the data.
+      announce: is told what compiles, and how much memory it needs.
+      cached: bytes of examples that training will keep in memory.
 
     Raises:
       UserError: a name or number of the config is wrong.
@@ -69,7 +89,7 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         "normalize": normalize,
         "tile_size": config.eval.tile_size,
     }
-    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers)
+    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers, loss=loss)
     predict_step = functools.partial(steps.predict_step, **apply)
     scores_step = functools.partial(steps.scores_step, **apply)
     init_state = functools.partial(
@@ -90,10 +110,18 @@ def build_program(config: Config, classes: Classes, announce: Announce) -> Progr
         schedule=optimizers.schedule(config),
         parallel=devices,
         evaluators=scorers,
+        loss=loss,
         train_step=announced(
-            devices.compile_train(lowered(train_step)), f"{name} training step", constants=(seed,)
+            devices.compile_train(lowered(train_step)),
+            f"{name} training step",
+            constants=(seed,),
+            examine=memory.of_training(config, devices, cached),
         ),
-        eval_step=announced(devices.compile_eval(lowered(eval_step)), f"{name} evaluation step"),
+        eval_step=announced(
+            devices.compile_eval(lowered(eval_step)),
+            f"{name} evaluation step",
+            examine=memory.of_evaluation(config, devices),
+        ),
         predict_step=announced(jax.jit(lowered(predict_step)), f"{name} prediction"),
         scores_step=announced(jax.jit(lowered(scores_step)), f"{name} probabilities"),
         logits=lowered(functools.partial(steps.logits, **apply)),

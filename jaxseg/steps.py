@@ -129,23 +129,27 @@ def eval_step(
     model: SegmentationModel,
     normalize: Normalize,
     evaluators: Mapping[str, Evaluator],
+    loss: WeightedSum,
     tile_size: int = 0,
     axis_name: str | None = None,
-) -> dict[str, Any]:
-    """The sums of every evaluator over `batch`, at the labels' resolution.
+) -> tuple[dict[str, Any], dict[str, Float[Array, "2"]]]:
+    """The sums of every evaluator, and the sum and count of every loss, over `batch`.
 
-    It holds image, label, mask bool [b] and what else `predict_step` needs. Evaluators that ask for
-    scores find them in it: the compiler sees that both come from one pass through the model.
+    They are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
+    `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that
+    both come from one pass through the model. The losses are those of training, without auxiliary
+    heads and without weights of pixels.
     """
-    prediction = predict_step(
-        variables, batch, model=model, normalize=normalize, tile_size=tile_size
+    images = normalize(batch["image"])
+    labels = jnp.where(batch["mask"][:, None, None], batch["label"], loss.void)
+    prediction, losses = inference.classes_and_losses(
+        model, variables, images, batch["size"], labels, loss, tile_size=tile_size
     )
     if any(each.needs_scores for each in evaluators.values()):
-        images = normalize(batch["image"])
         scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
         batch = {**batch, "scores": scores}
     sums = {name: each.update(prediction, batch) for name, each in evaluators.items()}
-    return _sum_devices(sums, axis_name)
+    return _sum_devices((sums, losses), axis_name)
 
 
 def predict_step(

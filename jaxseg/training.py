@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from jaxseg import (
     data,
     drawing,
     evaluation,
+    forecast,
     hosts,
     inference,
     initial,
+    memory,
     profiling,
     runs,
 )
@@ -38,9 +41,10 @@ from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.overrides import override_config, read_config
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program
+from jaxseg.progress import Progress
 from jaxseg.state import TrainState
 from jaxseg.stopping import Stop
-from jaxseg.writers import MetricWriter, Progress, StepLog
+from jaxseg.writers import MetricWriter, StepLog
 
 
 class _StoppedError(Exception):
@@ -111,23 +115,29 @@ def train_and_evaluate(
             hosts.failing_together(),
             locked(workdir) if hosts.is_first() else contextlib.nullcontext(),
         ):
-            scores, where = _train(
-                config,
-                workdir,
-                stop,
-                allow_config_change=allow_config_change,
-                allow_other_classes=allow_other_classes,
-                profile=profile and hosts.is_first(),
-            )
+            checked, first = check_config(config), hosts.is_first()
+            with Progress(
+                total=checked.total_steps, batch_size=checked.batch_size, silent=not first
+            ) as progress:
+                scores, where = _train(
+                    checked,
+                    workdir,
+                    stop,
+                    progress,
+                    allow_config_change=allow_config_change,
+                    allow_other_classes=allow_other_classes,
+                    profile=profile and first,
+                )
         if scores is None:
             raise stop.stopped(f"stopped {where}; the same command continues from there")
     return scores
 
 
 def _train(
-    values: ConfigDict,
+    config: Config,
     workdir: Path,
     stop: Stop,
+    progress: Progress,
     *,
     allow_config_change: bool,
     allow_other_classes: bool,
@@ -135,7 +145,6 @@ def _train(
 ) -> tuple[dict[str, Any] | None, str]:
     """The last scores; or None, and where training was stopped."""
     # Whatever is wrong with the config, the data or the folder shows here, before it is written to.
-    config = check_config(values)
     splits = data.splits(config.dataset)
     train_source, val_source = _sources(config, splits)
     data_identity = data.identity(config.dataset)
@@ -146,8 +155,8 @@ def _train(
     sizes = Sizes.of(train_source, config.augment.scale)
     facts = {"classes": classes.to_dict(), "sizes": sizes.to_dict() if sizes else None}
     first = hosts.is_first()
-    progress = Progress(total=config.total_steps, batch_size=config.batch_size, silent=not first)
-    program = build_program(config, classes, announce=progress.say)
+    cached = memory.of_cached(config, (train_source, val_source))
+    program = build_program(config, classes, announce=progress.say, cached=cached)
     check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
     weigh = borders.weigher(config.loss, classes)
     state, start = _begin_or_continue(
@@ -211,7 +220,9 @@ def _train(
             closing.callback(resource.close)
         closing.enter_context(hosts.failing_together())  # closing waits for the other processes
         closing.enter_context(record)
-        log = StepLog(config.log_every, program.schedule, program.train_step, writer, progress)
+        timing = forecast.FirstSteps(config, program, start, announce=progress.say)
+        step_fn, schedule = program.train_step, program.schedule
+        log = StepLog(config.log_every, schedule, step_fn, writer, progress, timing.computed)
         for step in itertools.count(start):
             at_end = step >= config.total_steps
             evaluate_now = (at_end or _due(step, config.eval.every)) and not (
@@ -221,6 +232,7 @@ def _train(
             save_now = step > start and (stop.requested or _due(step, config.checkpoint.every))
             if evaluate_now or save_now:
                 log.flush(batches.wait_seconds)
+                progress.doing(f"saving step {step}")
                 checkpoints.save(state, {**meta, "step": step})
                 record.update(step)
             if evaluate_now and not stop.requested:
@@ -232,18 +244,21 @@ def _train(
                             state,
                             val_source,
                             announce=tell,
-                            watch=functools.partial(_until_stopped, stop),
+                            watch=functools.partial(_watched, stop, progress, len(val_source)),
                         )
                 except _StoppedError:
                     break
+                compilation.trim_heap()  # else training's blocks come on top of what evaluation had
                 _report(scores, step, workdir, writer, progress)
                 checkpoints.record(step, scores["miou"])
             if at_end or stop.requested:
                 break
             trace.begin(step + 1, state)
+            progress.training(step + 1, waiting=True)
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
                 with jax.profiler.TraceAnnotation("wait for data"):
                     batch = next(batches)
+                progress.training(step + 1)
                 arrays = program.parallel.place(batch.for_training())
                 state, numbers = program.train_step(state, arrays)
             trace.end(step + 1, state)
@@ -313,11 +328,17 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
 
 
-def _until_stopped(stop: Stop, batches: Iterator[pipeline.Batch]) -> Iterator[pipeline.Batch]:
+def _watched(
+    stop: Stop, progress: Progress, total: int, batches: Iterator[pipeline.Batch]
+) -> Iterator[pipeline.Batch]:
+    """The batches of an evaluation of `total` images, until training is asked to stop."""
+    since, done = time.perf_counter(), 0
     for batch in batches:
         if stop.poll():
             raise _StoppedError
+        progress.doing(f"validation, {done} of {total} images", since)
         yield batch
+        done += int(batch.mask.sum()) * jax.process_count()
 
 
 def _report(
@@ -325,12 +346,16 @@ def _report(
 ) -> None:
     if hosts.is_first():
         evaluation.write_scores(scores, "val", step, workdir)
-    numbers = {k: scores[k] for k in ("miou", "pixel_accuracy", "mean_accuracy")}
+    shown = ("miou", "pixel_accuracy", "mean_accuracy")
+    numbers = {k: v for k, v in scores.items() if k in shown or k.partition("/")[0] == "loss"}
+    numbers |= {f"iou/{name}": value for name, value in scores["iou"].items()}
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
+    loss = "-" if scores["loss"] is None else f"{scores['loss']:.4f}"
     progress.say(
         f"step {step}: validation mIoU {percent(scores['miou'])} %, "
-        f"pixel accuracy {percent(scores['pixel_accuracy'])} %"
+        f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}"
     )
+    progress.doing(f"saving step {step}")
 
 
 def _finish(

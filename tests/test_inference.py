@@ -188,19 +188,21 @@ def test_what_fits():
 
 
 def test_an_unpadded_net_trains_and_is_evaluated(tiny_config, one_device):
-    """The whole way from a config; tiles change no pixel of the confusion matrix."""
+    """The whole way from a config; tiles change no pixel of the confusion matrix, nor the loss."""
     tiny_config.model = defaults.model_config("unet,width=4,depth=2,padding=valid")
     source = data.load(check_config(tiny_config).dataset, "val")
     with pytest.raises(UserError, match=r"crop_size: unet: .* 32x32.*use 44"):
         build_program(check_config(tiny_config), source.classes, announce=print)
     tiny_config.augment.crop_size = (44, 48)
-    matrices, state = [], None
+    matrices, val_losses, state = [], [], None
     for tile_size in (0, 16):
         tiny_config.eval.tile_size = tile_size
         program = build_program(check_config(tiny_config), source.classes, announce=print)
         state = state or program.init_state()
         scores = evaluation.evaluate(program, check_config(tiny_config), state, source)
         matrices.append(np.asarray(scores["confusion"]))
+        val_losses.append(scores["loss"])
+    assert val_losses[0] == pytest.approx(val_losses[1], rel=1e-6)
     np.testing.assert_array_equal(*matrices)
     assert matrices[0].sum() == sum((source[i]["label"] != 255).sum() for i in range(7))
     label = np.full((8, 44, 48), 255, np.int32)
@@ -291,21 +293,20 @@ def test_an_unpadded_net_sees_images_mirrored_and_no_padding(tiny_config, one_de
     images = [rng.integers(150, 255, (*size, 3), np.uint8) for size in ((37, 21), (29, 32))]
     program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     state = program.init_state()
-    masks, matrices = [], []
+    masks, matrices, val_losses = [], [], []
     for multiple, canvas in ((1, (0, 0)), (32, (0, 0)), (1, (64, 64))):
         tiny_config.eval.size_multiple, tiny_config.eval.canvas = multiple, canvas
         masks.append(
             [predict(program, check_config(tiny_config), state, image) for image in images]
         )
-        matrices.append(
-            evaluation.evaluate(program, check_config(tiny_config), state, Images(*images))[
-                "confusion"
-            ]
-        )
+        scores = evaluation.evaluate(program, check_config(tiny_config), state, Images(*images))
+        matrices.append(scores["confusion"])
+        val_losses.append(scores["loss"])
     for padded in masks[1:]:
         for one, other in zip(masks[0], padded, strict=True):
             np.testing.assert_array_equal(one, other)
     assert matrices[0] == matrices[1] == matrices[2]
+    np.testing.assert_allclose(val_losses, val_losses[0], rtol=1e-5)
     predicted = np.concatenate([mask.ravel() for mask in masks[0]])
     np.testing.assert_array_equal(matrices[0][0], np.bincount(predicted, minlength=3))
     assert np.ptp(predicted) > 0
@@ -322,14 +323,15 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
 
     def no_matrix(_, batch):
         seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
-        return {"miou": np.zeros((3, 3), np.int64)}
+        return {"miou": np.zeros((3, 3), np.int64)}, {"cross_entropy": np.zeros(2)}
 
     program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)
     shapes = program.state_shapes()
     state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     mask = predict(program, check_config(tiny_config), state, image)
-    evaluation.evaluate(program, check_config(tiny_config), state, Images(image))
+    scores = evaluation.evaluate(program, check_config(tiny_config), state, Images(image))
+    assert scores["loss"] is None  # no pixel counted
     for images, size in seen:
         assert images.shape == (1, 60, 56, 3)
         np.testing.assert_array_equal(images, seen[0][0])

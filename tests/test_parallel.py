@@ -21,6 +21,7 @@ from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics
 from jaxseg.program import build_program, xla_options
 
+MEAN, STD = defaults.Dataset.mean, defaults.Dataset.std
 WAYS = {"one device": ("jit", 1), "jit": ("jit", 8), "pmap": ("pmap", 8)}
 
 
@@ -212,7 +213,9 @@ def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkey
         program, source = build(tiny_config, each, monkeypatch)
         state = program.parallel.place_state(program.init_state())
         results.append(evaluation.evaluate(program, check_config(tiny_config), state, source))
+    val_losses = [scores.pop("loss") for scores in results]
     assert results[0] == results[1]
+    assert val_losses[0] == pytest.approx(val_losses[1], rel=1e-6)  # a sum in another order
     assert results[0]["examples"] == 7
     labels = [source[i]["label"] for i in range(7)]
     assert np.sum(results[0]["confusion"]) == sum((label != 255).sum() for label in labels)
@@ -221,13 +224,24 @@ def test_two_devices_count_seven_examples_as_one_device_does(tiny_config, monkey
 def test_evaluation_does_not_depend_on_the_batch_size(tiny_config, monkeypatch):
     program, source = build(tiny_config, "one device", monkeypatch)
     state = program.init_state()
-    matrices = []
+    matrices, val_losses = [], []
     for size in (1, 3, 8):
         tiny_config.eval.batch_size = size
-        matrices.append(
-            evaluation.evaluate(program, check_config(tiny_config), state, source)["confusion"]
-        )
+        scores = evaluation.evaluate(program, check_config(tiny_config), state, source)
+        matrices.append(scores["confusion"])
+        val_losses.append(scores["loss"])
     assert matrices[0] == matrices[1] == matrices[2]
+    np.testing.assert_allclose(val_losses, val_losses[0], rtol=1e-6)
+    # by its definition: over all valid pixels of the split, and not a mean of images' means
+    apply = jax.jit(functools.partial(program.model.apply, train=False))
+    total = count = 0.0
+    for example in (source[i] for i in range(len(source))):
+        valid = example["label"] != 255
+        image = steps.normalize(jnp.asarray(example["image"][None]), mean=MEAN, std=STD)
+        logits, _ = apply(state.eval_variables, image)
+        picked = jax.nn.log_softmax(logits[0])[valid, example["label"][valid]]
+        total, count = total - float(picked.sum()), count + valid.sum()
+    assert val_losses[0] == pytest.approx(total / count, rel=1e-5)
 
 
 def test_averages_follow_their_definition_and_are_what_evaluation_uses(sgd_config, monkeypatch):

@@ -15,7 +15,7 @@ from PIL import Image
 
 import jaxseg
 from jaxseg import data
-from jaxseg.data.source import voc_palette
+from jaxseg.data.palettes import voc_palette
 from jaxseg.errors import UserError
 from jaxseg.prediction import Prediction, SizeWarning
 

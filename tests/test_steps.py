@@ -20,6 +20,7 @@ from jaxseg.ops.norm import GLOBAL, Statistics
 VOID, MEAN, STD = 255, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0)
 
 
+LOSS = losses.build(losses.defaults(), num_classes=3, void=VOID)
 EVALUATORS = evaluators.build(("miou",), Classes(("a", "b", "c"), voc_palette(3), VOID))
 
 
@@ -156,15 +157,19 @@ def test_prediction_and_evaluation_see_the_border_mirrored(batch, tile_size):
     normal = jnp.float32((mirrored - np.array(MEAN)) / np.array(STD))
     logits, _ = model.apply({"params": first.params}, normal, train=False)
     np.testing.assert_array_equal(mask, logits.argmax(-1))
-    sums = steps.eval_step(
+    sums, loss_sums = steps.eval_step(
         {"params": first.params},
         {**batch, "mask": jnp.array([True, True])},
         evaluators=EVALUATORS,
+        loss=LOSS,
         **fixed,
     )
     matrix = sums["miou"]
     valid = np.asarray(batch["label"]) != VOID
     assert matrix.sum() == valid.sum()
+    picked = jax.nn.log_softmax(logits)[valid, np.asarray(batch["label"])[valid]]
+    expected = [-float(picked.sum()), valid.sum()]
+    np.testing.assert_allclose(loss_sums["cross_entropy"], expected, rtol=1e-5)
     assert np.trace(matrix) == np.sum((mask == batch["label"])[valid])
 
 
@@ -193,13 +198,18 @@ def test_prediction_has_the_images_size_and_the_best_class(batch):
     logits, _ = model.apply({"params": first.params}, normal, train=False)
     # A corner pixel lies beyond the outermost centres: it takes its block's own class.
     assert mask[0, 0, 0] == jnp.argmax(logits[0, 0, 0])
-    sums = steps.eval_step(
+    sums, loss_sums = steps.eval_step(
         {"params": first.params},
         {**batch, "mask": jnp.array([True, False])},
         evaluators=EVALUATORS,
+        loss=LOSS,
         **fixed,
     )
     matrix = sums["miou"]
     assert matrix.sum() == 64
     agree = np.asarray(mask[0] == batch["label"][0]).sum()
     assert np.trace(matrix) == agree
+    # as training's, of the first image alone
+    large = jax.image.resize(logits[:1], (1, 8, 8, 3), "bilinear", antialias=False)
+    picked = jnp.take_along_axis(jax.nn.log_softmax(large), batch["label"][:1, ..., None], -1)
+    np.testing.assert_allclose(loss_sums["cross_entropy"], [-float(picked.sum()), 64], rtol=1e-5)

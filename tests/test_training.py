@@ -82,8 +82,14 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     train_steps = [row["step"] for row in log(workdir) if "loss" in row]
     assert train_steps == list(range(1, 31))
     assert [row["step"] for row in log(workdir) if "val/miou" in row] == [10, 20, 30]
+    last = next(row for row in reversed(log(workdir)) if "val/miou" in row)
+    assert last["val/loss"] == scores["loss"] > 0
+    by_class = {k.removeprefix("val/iou/"): v for k, v in last.items() if "val/iou/" in k}
+    assert by_class == {k: v for k, v in scores["iou"].items() if v is not None}
+    assert len(by_class) > 2
     assert [row["step"] for row in log(workdir) if "compile_seconds" in row] == [1]
-    for text in ("compiling unet training step", "unet training step: ", "IoU %",
+    for text in ("compiling unet training step", "unet training step: ", "training needs about",
+                 "GiB memory", " %, loss ", "IoU %",
                  "predictions/val_", "jaxseg predict"):  # fmt: skip
         assert text in said
     assert len(list((workdir / "predictions").glob("*.png"))) == 1

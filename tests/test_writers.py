@@ -4,9 +4,10 @@ from unittest import mock
 
 import pytest
 
-from jaxseg import writers
+from jaxseg import progress as progress_module
 from jaxseg.compilation import Announced
-from jaxseg.writers import MetricWriter, Progress, StepLog, clock
+from jaxseg.progress import Progress
+from jaxseg.writers import MetricWriter, StepLog
 
 
 def rows(path):
@@ -29,23 +30,6 @@ def test_a_resume_drops_what_came_after_the_checkpoint(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
-def test_plain_lines_where_there_is_no_terminal(capsys):
-    progress = Progress(total=100, batch_size=4)
-    values = {"loss": 1.25, "learning_rate": 0.01}
-    speeds = progress.update(10, values, done=10, waited=0.0, compiled=0.0)
-    line = capsys.readouterr().err
-    assert line.startswith("step 10/100  loss 1.2500  lr 1.00e-02")
-    assert "images/s" in line
-    assert "data wait 0 %" in line
-    assert "left" in line
-    assert speeds["images_per_second"] > 0
-
-
-def test_time_reads_as_a_clock():
-    assert clock(59.6) == "1:00"
-    assert clock(3725.0) == "1:02:05"
-
-
 def test_scores_that_will_be_computed_again_are_dropped(tmp_path):
     """The run was killed between writing the scores of step 2 and saving them."""
     writer = MetricWriter(tmp_path, resume_step=0, evaluated=False)
@@ -62,7 +46,9 @@ class Device:
 
     def __init__(self, monkeypatch):
         self.now = 100.0
-        monkeypatch.setattr(writers, "time", types.SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(
+            progress_module, "time", types.SimpleNamespace(perf_counter=lambda: self.now)
+        )
 
     def numbers(self, ready_at):
         """What a step gives: reading waits until it is there."""
@@ -103,15 +89,3 @@ def test_speed_is_that_of_the_steps_without_compiling(tmp_path, monkeypatch, wai
     compiled = [row["compile_seconds"] for row in written if "compile_seconds" in row]
     assert compiled == [40.0, 40.0]
     assert [row["images_per_second"] for row in written] == pytest.approx([6.0] * len(written))
-
-
-def test_speeds_leave_out_what_pauses(capsys, monkeypatch):
-    clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr(writers, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
-    progress = Progress(total=100, batch_size=4)
-    with progress.pause():
-        clock.now += 50.0
-    clock.now += 2.0
-    values = {"loss": 1.0, "learning_rate": 0.1}
-    speeds = progress.update(10, values, done=10, waited=1.0, compiled=0.0)
-    assert speeds == {"images_per_second": 20.0, "data_wait": 0.5}

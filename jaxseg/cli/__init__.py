@@ -11,6 +11,7 @@ from jaxseg.cli import (
     data,
     evaluate,
     models,
+    plot,
     predict,
     report,
     sweep,
@@ -26,6 +27,7 @@ jaxseg: train, evaluate and look at segmentation networks in JAX
   jaxseg evaluate  score a run on a split: per-class IoU
   jaxseg predict   masks and overlays for your own images
   jaxseg report    a run on one page: scores, curves, confusion, best and worst images
+  jaxseg plot      loss, mIoU and per-class IoU of one or several runs as a picture
   jaxseg sweep     an ablation: rows x seeds of runs, on one machine or a cluster
   jaxseg data      prepare a data set, show what training sees, count its classes
   jaxseg models    every model: paper, parameters, multiply-adds, whose weights fit
@@ -44,6 +46,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "evaluate": evaluate.evaluate,
     "predict": predict.predict,
     "report": report.report,
+    "plot": plot.plot,
     "sweep": sweep.sweep,
     "data": data.data,
     "models": models.models,

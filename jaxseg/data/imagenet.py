@@ -8,7 +8,8 @@ have a background before them.
 import functools
 from pathlib import Path
 
-from jaxseg.data.source import Classes, voc_palette
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.source import Classes
 
 _NAMES = Path(__file__).with_name("imagenet_names.txt")
 VOID = 65535  # no pixel has it; 255 is a class

@@ -11,11 +11,13 @@ per-device means would weigh a device with few valid pixels as much as one with 
 
 import dataclasses
 import importlib
+import math
 import pkgutil
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxseg.errors import UserError, suggest
@@ -76,6 +78,33 @@ class WeightedSum:
             / jnp.maximum(counts[name], 1.0)
             for name, (weight, loss) in self.losses.items()
         }
+
+    def sums(
+        self, logits: Float[Array, "b h w c"], labels: Int[Array, "b H W"], *, corners: str
+    ) -> dict[str, Float[Array, "2"]]:
+        """Each loss's sum and count over these pixels, to be added up over a whole split."""
+        void, found = self.void, {}
+        for name, (_, loss) in self.losses.items():
+            total = loss.sum(logits, labels, void=void, corners=corners)
+            found[name] = jnp.stack([total, loss.count(labels, void=void)])
+        return found
+
+    def no_sums(self) -> dict[str, Float[np.ndarray, "2"]]:
+        """What `sums` are added to."""
+        return {name: np.zeros(2) for name in self.losses}
+
+    def of_split(self, sums: Mapping[str, Float[np.ndarray, "2"]]) -> dict[str, float | None]:
+        """The loss of a split as "loss", and each where there are several as "loss/NAME".
+
+        They are combined as in training. None if nothing counts, or if it is not finite.
+        """
+        terms = {
+            f"loss/{name}": float(weight * sums[name][0] / max(sums[name][1], 1.0))
+            for name, (weight, _) in self.losses.items()
+        }
+        values = {"loss": sum(terms.values()), **(terms if len(terms) > 1 else {})}
+        counted = any(count for _, count in sums.values())
+        return {k: v if counted and math.isfinite(v) else None for k, v in values.items()}
 
 
 def names() -> list[str]:

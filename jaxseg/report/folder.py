@@ -73,6 +73,20 @@ def loss_curves(lines: list[dict[str, Any]]) -> list[Series]:
     return [_curve(lines, name, name) for name in names]
 
 
+def val_loss_curve(scored: Mapping[int, Mapping[str, Any]]) -> list[Series]:
+    """The loss over the split, which runs of older versions lack."""
+    points = {step: at["loss"] for step, at in scored.items() if at.get("loss") is not None}
+    return [Series("validation loss", list(points), list(points.values()))] if points else []
+
+
+def class_curves(scored: Mapping[int, Mapping[str, Any]], most: int) -> list[Series]:
+    """The IoU of each class in percent by step; of the `most` with the lowest last one."""
+    last = scored[max(scored)]["iou"] if scored else {}
+    lowest = sorted(last, key=lambda name: 2.0 if last[name] is None else last[name])[:most]
+    by_class = {step: at["iou"] for step, at in scored.items()}
+    return score_curves(by_class, {name: name for name in last if name in lowest})
+
+
 def rate_curve(lines: list[dict[str, Any]]) -> list[Series]:
     return [_curve(lines, "learning_rate", "learning rate")]
 

@@ -17,15 +17,16 @@ from jaxseg.data import pipeline
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.metrics import percent
+from jaxseg.progress import clock
 from jaxseg.report import folder, predictions
-from jaxseg.report.charts import line_chart
+from jaxseg.report.charts import COLOURS, line_chart
 from jaxseg.report.confusion import confusion_matrix
 from jaxseg.report.gallery import gallery
 from jaxseg.report.page import Section, code, document, now, paragraph, tiles
 from jaxseg.report.tables import fact_table, percent_table
-from jaxseg.writers import clock
 
 CURVES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy"}
+MOST_CLASSES = 2 * COLOURS  # lines that can be told apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,22 +201,23 @@ def _numbers(
 
 def _curves(lines: list[dict[str, Any]], scored: dict[int, dict[str, Any]], split: str) -> str:
     charts = []
-    losses, scores = folder.loss_curves(lines), folder.score_curves(scored, CURVES)
+    losses = folder.loss_curves(lines)
+    if split == "val":
+        losses += folder.val_loss_curve(scored)
     if losses:
-        charts.append(
-            line_chart(losses, name="loss", title="Training loss", x_label="step", y_label="loss")
-        )
-    if scores:
-        charts.append(
-            line_chart(
-                scores,
-                name="by-step",
-                title=f"Scores on {split}",
-                x_label="step",
-                y_label="score, %",
-                value="{:.2f} %".format,
+        charts.append(line_chart(losses, name="loss", title="Loss", x_label="step", y_label="loss"))
+    classes = folder.class_curves(scored, MOST_CLASSES)
+    known = {name for at in scored.values() for name in at["iou"]}
+    some = f", the {MOST_CLASSES} lowest" * (len(known) > MOST_CLASSES)
+    for name, title, curves in (
+        ("by-step", f"Scores on {split}", folder.score_curves(scored, CURVES)),
+        ("by-class", f"IoU by class on {split}{some}", classes),
+    ):
+        if curves:
+            labels = {"x_label": "step", "y_label": "score, %"}
+            charts.append(
+                line_chart(curves, name=name, title=title, **labels, value="{:.2f} %".format)
             )
-        )
     if rates := [line for line in folder.rate_curve(lines) if line.x]:
         charts.append(
             line_chart(

@@ -9,9 +9,9 @@ from typing import Any
 from jaxseg import evaluation, lock, runs
 from jaxseg.errors import UserError
 from jaxseg.metrics import percent
+from jaxseg.progress import clock
 from jaxseg.report import folder
 from jaxseg.sweeps.plan import Task
-from jaxseg.writers import clock
 
 PERCENT = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "mean_dice")
 
@@ -109,7 +109,7 @@ def last_row(path: Path) -> dict[str, Any]:
     """The last whole line of a log of JSON lines; {} if there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 2**16))
             lines = file.read().splitlines()
     except OSError:
         return {}

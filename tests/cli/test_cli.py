@@ -19,6 +19,7 @@ QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
         ["evaluate"],
         ["predict"],
         ["report"],
+        ["plot"],
         ["sweep"],
         ["data"],
         ["weights"],

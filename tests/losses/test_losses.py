@@ -137,3 +137,24 @@ def test_cross_entropy_alone_is_the_default():
 def test_wrong_losses_are_refused(terms, message):
     with pytest.raises(UserError, match=message):
         losses.build(terms, num_classes=3, void=VOID)
+
+
+def test_the_loss_of_a_split_is_that_of_all_its_pixels_together(batch):
+    """Sums over unequal parts, each loss divided by its own count, weighted as in training."""
+    logits = jnp.asarray(np.random.default_rng(1).normal(size=(4, 4, 4, 2)), jnp.float32)
+    labels, sums = jnp.asarray(batch["label"]), LOSS.no_sums()
+    for part in (slice(0, 1), slice(1, 4)):
+        more = LOSS.sums(logits[part], labels[part], corners="half_pixel")
+        sums = {name: sums[name] + np.asarray(more[name]) for name in sums}
+    counts = LOSS.counts(labels)
+    terms = LOSS.terms(logits, labels, None, counts=counts, corners="half_pixel")
+    expected = {f"loss/{name}": float(term) for name, term in terms.items()}
+    found = LOSS.of_split(sums)
+    assert found == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-6)
+
+
+def test_a_split_without_a_valid_pixel_has_no_loss():
+    alone = WeightedSum({"cross_entropy": (2.0, CrossEntropy())}, VOID)
+    assert alone.of_split(alone.no_sums()) == {"loss": None}
+    assert alone.of_split({"cross_entropy": np.array([6.0, 3.0])}) == {"loss": 4.0}
+    assert alone.of_split({"cross_entropy": np.array([np.nan, 3.0])}) == {"loss": None}

@@ -38,6 +38,20 @@ def test_scores_are_those_of_the_config_itself_in_order(tmp_path):
     assert (list(curve.x), list(curve.y)) == ([9, 10], [20.0, 30.0])
 
 
+def test_the_validation_loss_and_the_lowest_classes_have_curves():
+    scored = {
+        9: {"iou": {"a": 0.5, "b": 0.25, "c": 0.75, "d": None}},
+        10: {"loss": 1.5, "iou": {"a": 0.5, "b": 0.5, "c": 0.25, "d": None}},
+    }
+    (loss,) = folder.val_loss_curve(scored)
+    assert (list(loss.x), list(loss.y)) == ([10], [1.5])
+    assert folder.val_loss_curve({9: scored[9]}) == []
+    curves = folder.class_curves(scored, most=2)
+    assert [(c.name, list(c.y)) for c in curves] == [("a", [50.0, 50.0]), ("c", [75.0, 25.0])]
+    assert [c.name for c in folder.class_curves(scored, most=4)] == ["a", "b", "c"]
+    assert folder.class_curves({}, most=4) == []
+
+
 def test_a_step_is_chosen_among_the_scores():
     scored = {1: {"miou": 0.5}, 2: {"miou": 0.7}, 3: {"miou": 0.7}, 4: {"miou": None}}
     assert folder.choose_step(scored, "best") == 3

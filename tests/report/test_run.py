@@ -40,6 +40,8 @@ def test_a_finished_run_has_every_section(page, check_html, run_with_averages):
     scores = evaluation.read_scores(run_with_averages, "val", 2)
     assert f"<dd>{100 * scores['miou']:.2f} %</dd>" in page
     assert "(eval/val/2.json)" in page
+    assert "validation loss, step 2: " in page
+    assert "circle, step 2: " in page
     assert page.count("<article") == 8  # all images: there are fewer than 24
     assert len(images_said(page)) == 8
     assert images_said(page) == sorted(images_said(page), key=float, reverse=True)
