@@ -54,7 +54,11 @@ def predict(argv: Sequence[str]) -> None:
     from jaxseg import prediction, prediction_files, runs
 
     run = runs.open_run(
-        workdir, values["step"].value, changes=changes, command="predict", announce=tqdm.write
+        workdir,
+        values["step"].value,
+        changes=changes,
+        command="predict",
+        announce=lambda text: tqdm.write(text, file=sys.stderr),
     )
     model = prediction.Model(run)
     model.padded_size((1, 1), resize)  # a wrong --resize shows before anything is written
