@@ -91,9 +91,9 @@ def test_few_images_wait_for_others_of_their_size(model, images, tmp_path, monke
     model, shapes = counted(model)
     monkeypatch.setattr(prediction_files, "_BATCH_PIXELS", 8 * 32 * 32)
     monkeypatch.setattr(prediction_files, "_WAITING", 1)
-    run(model, images(*[(32, 32)] * 2, *[(32, 64)] * 2, (64, 64)), tmp_path / "out")
-    # the batches that would fill: 8, 4 and 2
-    assert shapes == [(2, 32, 32, 3), (2, 32, 64, 3), (1, 64, 64, 3)]
+    run(model, images(*[(32, 32)] * 2, *[(32, 64)] * 4), tmp_path / "out")
+    # batches of 8 and of 4 would be full: with four images waiting, the first of them go
+    assert shapes == [(2, 32, 32, 3), (4, 32, 64, 3)]
 
 
 def test_a_bad_image_is_no_reason_to_stop(model, images, tmp_path, monkeypatch):

@@ -101,7 +101,8 @@ def _report(outcome: Any, out: Path) -> None:
     """What was done; raises IncompleteError if that is not all."""
     speed = f"{outcome.predicted / outcome.seconds:.3g} images/s"
     if outcome.predicted:
-        print(f"{outcome.predicted} images: masks and overlays in {out}; {speed}")
+        noun = "image" if outcome.predicted == 1 else "images"
+        print(f"{outcome.predicted} {noun}: masks and overlays in {out}; {speed}")
     if not outcome.failures:
         return
     for failure in outcome.failures:
