@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from jaxseg import defaults, runs, weights
 from jaxseg.data import imagenet
-from jaxseg.data.palettes import voc_palette
+from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.weights.files import hub
@@ -112,4 +112,4 @@ def own_classes(imported: Imported) -> Classes:
         return voc.Voc.CLASSES
     else:
         names = tuple(f"class_{i}" for i in range(count))
-    return Classes(names, voc_palette(count), 255 if count <= 255 else imagenet.VOID)
+    return Classes(names, default_palette(names), 255 if count <= 255 else imagenet.VOID)

@@ -84,6 +84,14 @@ def test_imagenet_has_its_classes_in_the_order_of_all_programs():
     assert {i: names[i] for i in known} == known
 
 
+@pytest.mark.parametrize(("count", "background"), [(1000, None), (1001, 0)])
+def test_pictures_leave_no_class_of_imagenet_unpainted(count, background):
+    """Black would mark class 0 as a background, which only TF-Slim's is."""
+    classes = pretrained.own_classes(imported(count=count))
+    assert classes.background == background
+    assert len(set(classes.palette)) == count
+
+
 def test_weights_without_a_head_have_no_classes():
     with pytest.raises(UserError, match=r"have no head.*--config\.init_from"):
         pretrained.own_classes(imported(heads=()))

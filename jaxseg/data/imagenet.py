@@ -8,7 +8,7 @@ have a background before them.
 import functools
 from pathlib import Path
 
-from jaxseg.data.palettes import voc_palette
+from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes
 
 _NAMES = Path(__file__).with_name("imagenet_names.txt")
@@ -19,4 +19,4 @@ VOID = 65535  # no pixel has it; 255 is a class
 def classes(*, background: bool = False) -> Classes:
     """The 1000 classes; 1001 with TF-Slim's background as class 0."""
     names = (*["background"] * background, *_NAMES.read_text().splitlines())
-    return Classes(names, voc_palette(len(names)), VOID)
+    return Classes(names, default_palette(names), VOID)
