@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 import time
 
 from jaxseg.heartbeat import Heartbeat
@@ -40,10 +41,14 @@ def test_it_keeps_no_process_alive():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
 
 
-def test_where_nobody_reads_any_more_it_ends():
+def test_where_nobody_reads_any_more_it_ends_quietly(monkeypatch):
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+
     def beat():
         raise BrokenPipeError
 
     heartbeat = Heartbeat(beat, every=0.01)
     wait_until(lambda: not heartbeat._thread.is_alive())
     heartbeat.close()
+    assert failed == []

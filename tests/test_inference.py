@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import data, defaults, evaluation, inference
+from jaxseg import data, defaults, evaluation, inference, losses
 from jaxseg.config import check_config
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
@@ -121,6 +121,29 @@ def test_tiles_of_a_unet_equal_the_whole(scores, size, tile_size, run_compiled):
     )
     assert once.shape == (1, *size, 3)
     np.testing.assert_allclose(tiled, once, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "tile_size"), [((37, 50), 0), ((37, 50), 12), ((13, 22), 8)])
+def test_losses_of_tiles_are_those_of_the_whole(
+    unet, unet_variables, scores, size, tile_size, run_compiled
+):
+    """Of each pixel once, however tiles and their windows reach beyond the image."""
+    images = pictures(2, *size, 3)
+    labels = np.random.default_rng(1).integers(0, 3, (2, *size)).astype(np.int32)
+    labels[0, :9] = 255
+    loss = losses.build(losses.defaults(), num_classes=3, void=255)
+
+    def both(images, labels):
+        found = inference.classes_and_losses(
+            unet, unet_variables, images, whole(images), labels, loss, tile_size=tile_size
+        )
+        return found, scores(images, 0)
+
+    (best, sums), probabilities = run_compiled(both, images, jnp.asarray(labels))
+    valid = labels != 255
+    picked = np.log(np.asarray(probabilities)[valid, labels[valid]])
+    np.testing.assert_allclose(sums["cross_entropy"], [-picked.sum(), valid.sum()], rtol=1e-5)
+    np.testing.assert_array_equal(best, probabilities.argmax(-1))
 
 
 @pytest.mark.parametrize("tile_size", [0, 12])
