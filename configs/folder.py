@@ -7,7 +7,7 @@ Data:    DIR/{train,val}/{images,masks}, paired by file name, or DIR/{images,mas
          For masks of other values or of colours an error shows what to write to it. The folder is
          checked and prepared on first use, and again when a file changes.
 Claim:   none: the numbers are yours.
-Command: jaxseg train --config configs/folder.py:unet --config.dataset.source=DIR --workdir runs/my
+Command: jaxseg train --config configs/folder.py --config.dataset.source=DIR --workdir runs/my
 """
 
 from ml_collections import ConfigDict
@@ -15,14 +15,15 @@ from ml_collections import ConfigDict
 from jaxseg import defaults
 
 
-def get_config(arg: str = "unet,width=32") -> ConfigDict:
+def get_config(arg: str = "unet,width=16") -> ConfigDict:
     config = defaults.get_config(arg)
-    config.total_steps = 2000
-    config.batch_size = 8
+    config.total_steps = 800
+    config.batch_size = 4
 
     config.dataset.name = "folder"
 
-    config.augment.crop_size = (256, 256)
+    config.augment.crop_size = (192, 192)
+    config.augment.scale = (0.75, 1.5)
     config.augment.brightness = 0.2
     config.augment.contrast = 0.2
     config.augment.saturation = 0.2
@@ -30,10 +31,10 @@ def get_config(arg: str = "unet,width=32") -> ConfigDict:
     config.optimizer.name = "adamw"
     config.optimizer.weight_decay = 1e-2
     config.schedule.name = "cosine"
-    config.schedule.learning_rate = 1e-3
-    config.schedule.warmup_steps = 100
+    config.schedule.learning_rate = 2e-3
+    config.schedule.warmup_steps = 50
 
     config.eval.every = 200
-    config.eval.batch_size = 4
+    config.eval.batch_size = 1  # whole images, which may be large and of many sizes
     config.checkpoint.every = 200
     return config

@@ -11,13 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxseg.prediction import Model, Prediction, load
+    from jaxseg.prediction.model import Model, Prediction, load
     from jaxseg.training import train
 
 __all__ = ["Model", "Prediction", "load", "train"]
 
-_MODULES = {"Model": "prediction", "Prediction": "prediction", "load": "prediction",
-            "train": "training"}  # fmt: skip
+_MODULES = dict.fromkeys(["Model", "Prediction", "load"], "prediction.model")
+_MODULES["train"] = "training"
 
 
 def __getattr__(name: str) -> Any:

@@ -4,30 +4,26 @@ import contextlib
 import functools
 import itertools
 import os
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from jaxseg import (
     checkpoint,
     compilation,
     data,
-    drawing,
     evaluation,
     forecast,
     hosts,
-    inference,
     initial,
     memory,
     profiling,
     runs,
+    summary,
 )
 from jaxseg.config import check_config, check_unchanged, digest, store_config
 from jaxseg.data import borders, pipeline
@@ -36,7 +32,7 @@ from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
 from jaxseg.lock import locked
-from jaxseg.metrics import percent, table
+from jaxseg.metrics import percent
 from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.overrides import override_config, read_config
 from jaxseg.parallel import check_batch_size
@@ -208,7 +204,7 @@ def _train(
             progress.say(f"warning: {warning}")
     if splits.note:
         progress.say(splits.note)
-    progress.say(_opening(config, state, program, train_source, val_source, start, workdir))
+    progress.say(summary.opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 
     # The loop. At each step: save if due, then evaluate if due, stop if asked, and train on one
@@ -279,7 +275,7 @@ def _train(
         scores = evaluation.read_scores(workdir, "val", step)
     state = program.parallel.whole(state)
     if first:
-        _finish(config, program, state, val_source, scores, workdir)
+        summary.finish(config, program, state, val_source, scores, workdir)
     return scores, ""
 
 
@@ -356,50 +352,3 @@ def _report(
         f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}"
     )
     progress.doing(f"saving step {step}")
-
-
-def _finish(
-    config: Config,
-    program: Program,
-    state: TrainState,
-    source: Source,
-    scores: dict[str, Any],
-    workdir: Path,
-) -> None:
-    """The last words: a table, pictures, and what to do next."""
-    print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
-    print(table(scores))
-    variables = state.eval_variables
-
-    def predict(image: np.ndarray) -> np.ndarray:
-        return inference.predict_image(program.predict_step, variables, image, config)
-
-    folder = workdir / "predictions"
-    skipped = pipeline.Skipped(print) if config.pipeline.on_unreadable == "skip" else None
-    pictures = drawing.draw_examples(source, predict, config.num_predictions, folder, skipped)
-    print(f"\npictures:  {pictures}" if pictures else "")
-    beside = os.path.relpath(Path(sys.executable).parent / "jaxseg")
-    jaxseg = "jaxseg" if shutil.which("jaxseg") else beside
-    print(f"next:      {jaxseg} evaluate --workdir {workdir} --split train")
-    print(f"your own:  {jaxseg} predict --workdir {workdir} --out masks IMAGE_OR_FOLDER ...")
-
-
-def _opening(
-    config: Config,
-    state: TrainState,
-    program: Program,
-    train_source: Source,
-    val_source: Source,
-    start: int,
-    workdir: Path,
-) -> str:
-    parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    devices = f"{program.parallel.num_devices} {jax.devices()[0].device_kind} by {config.parallel}"
-    if (processes := jax.process_count()) > 1:
-        devices += f" in {processes} processes"
-    begin = f"continuing at step {start}" if start else "beginning"
-    return (
-        f"{config.model.name}, {parameters / 1e6:.2f} M parameters, on {config.dataset.name}: "
-        f"{len(train_source)} images to train, {len(val_source)} to validate; {devices}; "
-        f"{begin} in {workdir}"
-    )

@@ -18,7 +18,8 @@ def predict(argv: Sequence[str]) -> None:
         [--probabilities npz|png] [--batch_size N] [--config.KEY=VALUE ...] PATH...
 
       --workdir DIR            a folder that `jaxseg train` or `jaxseg weights convert` made
-      --out OUT                gets NAME.png (class indices, with a palette) and NAME_overlay.png;
+      --out OUT                gets NAME.png (class indices, with a palette; 16-bit grey for
+                               more than 256 classes) and NAME_overlay.png;
                                a folder's subfolders are there too, and where two images have one
                                NAME, their suffix or folder is added to it
       --step STEP              best (by validation mIoU, the default), latest or a number
@@ -40,18 +41,21 @@ def predict(argv: Sequence[str]) -> None:
     values = flags.define()
     flags.string(values, "workdir", "out", "resize", "probabilities", step="best", batch_size="0")
     argv, changes = flags.split_overrides(argv)
-    paths = flags.parse(values, "predict", argv)
+    named = flags.parse(values, "predict", argv)
     workdir = Path(flags.required(values, "predict", "workdir"))
     out = Path(flags.required(values, "predict", "out"))
     probabilities, resize = _probabilities(values), _resize(values)
     batch_size = flags.count(values, "predict", "batch_size")
-    from jaxseg import prediction_paths
+    from jaxseg.prediction import paths as image_paths
 
-    images = prediction_paths.find(paths, out)
+    images = image_paths.find(named, out)
     flags.set_up()
     from tqdm import tqdm
 
-    from jaxseg import prediction, prediction_files, runs
+    from jaxseg import runs
+    from jaxseg.prediction import files
+    from jaxseg.prediction.model import Model
+    from jaxseg.prediction.output import Output
 
     run = runs.open_run(
         workdir,
@@ -60,22 +64,20 @@ def predict(argv: Sequence[str]) -> None:
         command="predict",
         announce=lambda text: tqdm.write(text, file=sys.stderr),
     )
-    model = prediction.Model(run)
+    model = Model(run)
     model.padded_size((1, 1), resize)  # a wrong --resize shows before anything is written
     if passed_over := images.passed_over():
         print(f"passed over in the folders: {passed_over}")
-    files = [found.path for found in images.found]
-    if resize is None and (warning := prediction_files.size_warning(model, files)):
+    found = [each.path for each in images.found]
+    if resize is None and (warning := files.size_warning(model, found)):
         print(f"jaxseg: warning: {warning}", file=sys.stderr)
-    output = prediction_files.Output(model.names, probabilities)
-    targets = prediction_paths.targets(images.found, out, output.endings)
+    output = Output(model.names, probabilities)
+    targets = image_paths.targets(images.found, out, output.endings)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't write to --out {out}: {error.strerror}") from None
-    outcome = prediction_files.predict(
-        model, files, targets, output, batch_size=batch_size, resize=resize
-    )
+    outcome = files.predict(model, found, targets, output, batch_size=batch_size, resize=resize)
     _report(outcome, out)
 
 

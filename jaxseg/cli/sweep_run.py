@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.cli import flags
-from jaxseg.errors import Stopped, UserError
-
-
-class RunsFailedError(UserError):
-    """Some runs of a sweep failed, which is nothing wrong with the command."""
-
-    exit_code = 1
+from jaxseg.errors import IncompleteError, Stopped, UserError
 
 
 def run(argv: Sequence[str]) -> None:
@@ -63,7 +57,7 @@ def _run_rows(source: str, workdir: Path, values: Any, changes: Sequence[str]) -
     pool = _in_slots(places, made.tasks, waiting, metric, split, workdir)
     if pool.failed:
         lines = "; ".join(f"{task.name}: {reason}" for task, reason in pool.failed.items())
-        raise RunsFailedError(f"{len(pool.failed)} of {len(made.tasks)} runs failed: {lines}")
+        raise IncompleteError(f"{len(pool.failed)} of {len(made.tasks)} runs failed: {lines}")
     print(f"all {len(made.tasks)} runs are finished\nnext: jaxseg sweep report {workdir}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.prediction_paths import Found, find, targets
+from jaxseg.prediction.paths import Found, find, targets
 
 ENDINGS = (".png", "_overlay.png")
 

@@ -17,7 +17,7 @@ import jaxseg
 from jaxseg import data
 from jaxseg.data.palettes import voc_palette
 from jaxseg.errors import UserError
-from jaxseg.prediction import Prediction, SizeWarning
+from jaxseg.prediction.model import Prediction, SizeWarning
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (32, 32, 3), np.uint8)

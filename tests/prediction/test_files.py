@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 import jaxseg
-from jaxseg import drawing, prediction_files
+from jaxseg import drawing
 from jaxseg.errors import UserError
-from jaxseg.prediction_output import Output
+from jaxseg.prediction import files as prediction_files
+from jaxseg.prediction.output import Output
 
 RNG = np.random.default_rng(0)
 

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from jaxseg import drawing, files
-from jaxseg.prediction import Prediction
+from jaxseg.prediction.model import Prediction
 
 MASK, OVERLAY = ".png", "_overlay.png"
 
@@ -40,7 +40,7 @@ class Output:
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """Of all files of an image, for `prediction_paths.targets`."""
+        """Of all files of an image, for `paths.targets`."""
         more = {None: (), "npz": (".npz",), "png": self.class_endings}
         return (MASK, OVERLAY, *more[self.probabilities])
 

@@ -21,8 +21,8 @@ from jaxseg.compilation import Announced
 from jaxseg.data.images import longer_side, read_image
 from jaxseg.data.pipeline.reading import read_ahead
 from jaxseg.errors import UserError, is_out_of_memory
-from jaxseg.prediction import Model, Resize, SizeWarning
-from jaxseg.prediction_output import Output, Writer
+from jaxseg.prediction.model import Model, Resize, SizeWarning
+from jaxseg.prediction.output import Output, Writer
 
 # Without a batch size, so many images at most, of so many pixels together. On 2 CPU cores 64x64
 # pixels gain a fifth by passing in eights, and 480x360 nothing; a GPU, not yet measured, has more
@@ -66,7 +66,7 @@ def predict(
     Args:
       model: what predicts.
       images: files.
-      targets: for each of them, see `prediction_paths.targets`.
+      targets: for each of them, see `paths.targets`.
       output: what to write.
       batch_size: images that pass through the model together, of one padded size; 0: by their
         size.

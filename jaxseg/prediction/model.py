@@ -1,6 +1,6 @@
 """A trained run in Python: `model = jaxseg.load(workdir)`, then `model.predict(image)`.
 
-`jaxseg predict` does the same for files, see `prediction_files`.
+`jaxseg predict` does the same for files, see `files`.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
@@ -139,7 +140,7 @@ class Model:
         Returns:
           float32 [b, h, w, c]; their softmax is the probabilities.
         """
-        return self.run.program.logits(variables, images)
+        return self.run.program.logits(variables, jnp.asarray(images))
 
     def predict(
         self, image: Any, *, probabilities: bool = True, resize: Resize = None
