@@ -72,12 +72,14 @@ def test_durations_have_two_digits_and_a_fitting_unit(seconds, text):
 
 CONFIGS = {
     "a wide unet": folder.get_config("unet,width=64"),
+    "large crops": folder.get_config("unet,width=16"),
     "a resnet": camvid.get_config("deeplabv3plus,backbone=resnet50"),
     "aligned corners": voc.get_config(),
     "unpadded": isbi_em.get_config("unet,padding=valid,batch_norm=false"),
     "begun from weights": folder.get_config("unet,width=64"),
 }
 CONFIGS["begun from weights"].init_from = "weights.npz"
+CONFIGS["large crops"].augment.crop_size = (256, 256)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -101,7 +103,7 @@ def test_every_suggestion_can_be_pasted_and_shortens(name):
         assert pixels(changed) < pixels(config)
     flags = " ".join(flag for flag, _ in suggested)
     assert ("model.width=16" in flags) == (name in ("a wide unet", "unpadded"))
-    assert ("crop_size" in flags) == (name != "unpadded")
+    assert ("crop_size" in flags) == (name in ("large crops", "a resnet", "aligned corners"))
 
 
 def test_more_than_an_hour_on_a_cpu_brings_advice(monkeypatch):
