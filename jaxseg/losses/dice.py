@@ -3,8 +3,8 @@
 Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, section 3: D = 2 sum(p y) / (sum(p^2) + sum(y^2)) over
 the pixels, with p the probability and y the truth (0 or 1) of a class. The plain denominator,
 sum(p) + sum(y), is that of Drozdzal et al. 2016, "The importance of skip connections in biomedical
-image segmentation", section 2.2. Both papers have one foreground class; here the loss is the mean
-of 1 - D over classes, background included.
+image segmentation". Both papers have one foreground class; here the loss is the mean of 1 - D over
+classes, background included.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ class Loss:
     """1 - D, a mean over classes, of the whole batch; with `per_image` a mean over images too.
 
     Void pixels are in none of the sums; a pixel of weight w counts like 1 + w pixels in all three.
-    Images without a valid pixel do not count. A class that is absent has D = 0 if it counts, with a
-    gradient only by `smooth`.
+    Images without a valid pixel do not count. With "all" classes an absent one has D = smooth /
+    (sum(p^2) + smooth): without `smooth`, 0 and no gradient.
     """
 
     squared: bool = True  # p^2 in the denominator (V-Net), or p

@@ -1,10 +1,10 @@
 """Online hard example mining: cross-entropy of the pixels that the network finds hard.
 
 By threshold: Wu, Shen, van den Hengel, "High-performance semantic segmentation using very deep
-fully convolutional networks", 2016, "Online bootstrapping of hard training pixels": a pixel is kept
-if the probability of its true class is below the threshold, which is raised where fewer than a
-minimum would be. By share: Yang et al., "DeeperLab", 2019, the bootstrapped cross-entropy of its
-semantic segmentation, which keeps the 15 % of pixels with the lowest such probability.
+fully convolutional networks", 2016, whose online bootstrapping keeps a pixel if the probability of
+its true class is below a threshold, which is raised where fewer than a minimum would be kept. By
+share: Yang et al., "DeeperLab", 2019, whose bootstrapped cross-entropy keeps the 15 % of pixels
+with the lowest such probability.
 """
 
 import dataclasses

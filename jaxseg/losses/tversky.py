@@ -20,8 +20,8 @@ class Loss:
     """1 - T, a mean over classes, of the whole batch; with `per_image` a mean over images too.
 
     Void pixels are in none of the sums; a pixel of weight w counts like 1 + w pixels in all of
-    them. Images without a valid pixel do not count. A class that is absent has T = 0 if it counts,
-    with a gradient only by `smooth`.
+    them. Images without a valid pixel do not count. With "all" classes an absent one has T =
+    smooth / (alpha FP + smooth): without `smooth`, 0 and no gradient.
     """
 
     alpha: float = 0.3  # of false positives; with beta the paper's best on lesions
