@@ -162,7 +162,8 @@ def _enlargement(logits: Array, labels: Array, corners: str) -> tuple:
 
 def _probability(plane: Array, labels: Array, log_sum: Array, how: _How) -> Array:
     enlarge, _ = _enlargement(plane[..., None], labels, how.corners)
-    return jnp.exp(enlarge(plane) - log_sum)
+    # at most 1, which rounding may exceed where logits are huge
+    return jnp.minimum(jnp.exp(enlarge(plane) - log_sum), 1.0)
 
 
 def _errors(

@@ -25,20 +25,24 @@ def large(logits, size):
     return resize.resize(logits, size).swapaxes(2, 3)
 
 
-def test_values_are_those_of_the_whole_without_a_gradient(batch):
+def test_values_are_those_of_the_whole_without_a_gradient(batch, run_compiled):
     def function(logits, weights):
         return weights * jax.nn.logsumexp(logits, axis=2)
 
     def found(logits):
         return pixels.values(function, logits, batch[1], corners="half_pixel")
 
-    want = function(large(batch[0], batch[1].shape[1:]), batch[1])
-    np.testing.assert_allclose(found(batch[0]), want, rtol=1e-5)
-    assert not np.any(jax.grad(lambda x: found(x).sum())(batch[0]))
+    def both(logits):
+        want = function(large(logits, batch[1].shape[1:]), batch[1])
+        return found(logits), want, jax.grad(lambda x: found(x).sum())(logits)
+
+    values, want, gradient = run_compiled(both, batch[0])
+    np.testing.assert_allclose(values, want, rtol=1e-5)
+    assert not np.any(gradient)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_sums_and_gradients_are_those_of_the_whole(batch, dtype):
+def test_sums_and_gradients_are_those_of_the_whole(batch, dtype, run_compiled):
     """Of a ratio, whose derivative by a sum depends on all of the sums."""
     logits, weights = batch[0].astype(dtype), batch[1]
 
@@ -56,7 +60,9 @@ def test_sums_and_gradients_are_those_of_the_whole(batch, dtype):
         whole = large(logits.astype(jnp.float32), weights.shape[1:])
         return ratio(jnp.stack([x.sum((1, 3)) for x in function(whole, weights)], axis=1))
 
-    (value, gradient), expected = (jax.value_and_grad(f)(logits) for f in (found, want))
+    (value, gradient), expected = run_compiled(
+        lambda x: [jax.value_and_grad(f)(x) for f in (found, want)], logits
+    )
     np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     assert gradient.dtype == dtype
     rtol = 1e-4 if dtype == jnp.float32 else 2**-7
