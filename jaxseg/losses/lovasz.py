@@ -25,9 +25,10 @@ class Loss:
     Void pixels are sorted nowhere, and images without a valid pixel do not count. A pixel of weight
     w counts like 1 + w pixels of its error.
 
-    One class after the other is enlarged and sorted: some ten float32 a pixel are held, however
-    many classes there are. Of a batch, every device sorts the pixels of all devices, which takes
-    these numbers for the pixels of the global batch; with `per_image` nothing is exchanged.
+    One class after the other is enlarged and sorted: a dozen float32 a pixel and two copies of the
+    logits are held, however many classes there are. Of a batch, every device sorts the pixels of
+    all devices, which takes half of that for each pixel of the global batch; with `per_image`
+    nothing is exchanged. Sorting takes longest: on a CPU 0.1 s a class for 290,000 pixels.
     """
 
     classes: str = "present"  # in the truth of the batch or image; or "all"
