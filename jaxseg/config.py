@@ -48,8 +48,9 @@ def load_config(workdir: Path) -> ConfigDict:
             f"{workdir} is not a run: it has no config.json; train with --workdir first"
         )
     values, added = migrate(json.loads(path.read_text()))
-    if added := sorted(added - FREE_KEYS):
-        told = ", ".join(f"{key}={flatten(values)[key]!r}" for key in added)
+    flat = flatten(values)
+    if added := sorted(key for key in added - FREE_KEYS if not _is_of_unused_loss(key, flat)):
+        told = ", ".join(f"{key}={flat[key]!r}" for key in added)
         print(
             f"{path} is of an earlier version; what it lacks is as it was: {told}", file=sys.stderr
         )
@@ -76,6 +77,11 @@ def _is_foreign(key: str, flat: dict[str, Any]) -> bool:
     return key.startswith("model.") and key[len("model.") :] not in models.options(
         flat["model.name"]
     ).keys() | {"name"}
+
+
+def _is_of_unused_loss(key: str, flat: dict[str, Any]) -> bool:
+    """Whether a key belongs to a loss that has no weight."""
+    return key.startswith("loss.") and not flat.get(f"{key.rpartition('.')[0]}.weight", True)
 
 
 def locked(values: dict[str, Any]) -> ConfigDict:
@@ -178,11 +184,12 @@ def check_config(config: ConfigDict) -> Config:
     for key, choices in CHOICES.items():
         if flat[key] not in choices:
             raise UserError(f"config.{key} is {flat[key]!r}; {suggest(flat[key], choices)}")
-    for name, term in checked.loss.terms.items():
-        if "weight" not in term or term["weight"] not in NOT_NEGATIVE:
-            raise UserError(
-                f"config.loss.{name}.weight is {term.get('weight')}, expected 0 or more"
-            )
+    for where, terms in (("loss", checked.loss.terms), ("loss.aux", checked.loss.aux)):
+        for name, term in terms.items():
+            if "weight" not in term or term["weight"] not in NOT_NEGATIVE:
+                raise UserError(
+                    f"config.{where}.{name}.weight is {term.get('weight')}, expected 0 or more"
+                )
     low, high = checked.augment.scale
     if low > high:
         raise UserError(f"config.augment.scale is ({low}, {high}), expected the smaller one first")

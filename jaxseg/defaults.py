@@ -70,7 +70,13 @@ class Loss:
     """A weighted sum of losses: `loss.NAME.weight` and the options of jaxseg/losses/NAME.py."""
 
     aux_weight: float = 0.4  # of auxiliary heads, where the model has one (PSPNet, section 5)
-    border_weight: float = 0.0  # w0 of U-Net's weight map (equation 2: 10) for gaps between cells
+    # `loss.aux.NAME.weight` and options: the losses of auxiliary heads. All weights 0, as by
+    # default: those of the main head, with their options.
+    aux: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # w0 of U-Net's weight map (equation 2: 10) for gaps between cells. Cross-entropy, focal and
+    # OHEM add the map to the weight of a pixel's class; to the others a pixel of weight w counts
+    # like 1 + w pixels.
+    border_weight: float = 0.0
     border_sigma: float = 5.0  # pixels
     border_classes: tuple[int, ...] = ()  # whose connected components are cells; empty: all but 0
     terms: Mapping[str, Mapping[str, Any]] = _others()
@@ -164,7 +170,7 @@ def get_config(arg: str) -> ConfigDict:
 
     config = Config(
         model=model_of(arg),
-        loss=Loss(terms=losses.defaults()),
+        loss=Loss(aux=losses.defaults(""), terms=losses.defaults()),
         # the fastest that was measured on this kind of device; or one of the operation's LOWERINGS
         lowerings=dict.fromkeys(catalogue.OPERATIONS, "measured"),
     )

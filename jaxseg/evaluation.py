@@ -40,8 +40,9 @@ def evaluate(
 
     Returns:
       The scores of all evaluators; "loss", training's over the split, but without auxiliary heads
-      and the border's weight map; "examples", the number that counted; "skipped", of those that
-      could not be read.
+      and the border's weight map, None where training has a loss that does not add up over a
+      split's images (or tiles), such as Dice of a whole batch; "examples", the number that counted;
+      "skipped", of those that could not be read.
     """
     sums: Any = (
         {name: evaluator.init() for name, evaluator in program.evaluators.items()},

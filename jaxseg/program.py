@@ -23,6 +23,7 @@ from jaxseg import (
 from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
+from jaxseg.errors import UserError
 from jaxseg.evaluators import Evaluator
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
@@ -42,7 +43,7 @@ class Program:
     schedule: Callable[[int], Any]  # the learning rate by step
     parallel: parallel.Parallel
     evaluators: Mapping[str, Evaluator]
-    loss: WeightedSum
+    loss: WeightedSum  # of evaluation: training's that add up over the split
     train_step: Announced  # (state, batch) -> (state, numbers)
     eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> sums, see `steps.eval_step`
     predict_step: Callable[[Any, Any], jax.Array]  # (variables, batch) -> the class of every pixel
@@ -67,10 +68,12 @@ def build_program(
     num_classes = len(classes)
     check_parts(config)
     loss = losses.build(config.loss.terms, num_classes=num_classes, void=classes.void)
+    aux_loss = losses.build_aux(config.loss.aux, num_classes=num_classes, void=classes.void)
     scorers = evaluators.build(config.evals, classes)
     devices = parallel.create(config.parallel, fsdp=config.fsdp)
     name = config.model.name
     model = build_model(config, num_classes, devices.statistics(config.batch_norm))
+    _check_losses(config, model, loss, aux_loss)
     lowered = _with_lowerings(config, devices)
     tx = optimizers.optimizer(config)
     normalize = functools.partial(steps.normalize, mean=config.dataset.mean, std=config.dataset.std)
@@ -79,6 +82,7 @@ def build_program(
         model=model,
         tx=tx,
         loss=loss,
+        aux_loss=aux_loss,
         aux_weight=config.loss.aux_weight,
         normalize=normalize,
         ema_decay=config.ema_decay,
@@ -89,7 +93,10 @@ def build_program(
         "normalize": normalize,
         "tile_size": config.eval.tile_size,
     }
-    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers, loss=loss)
+    # tiles are of unpadded models, others see whole images
+    tiled = model.context and config.eval.tile_size
+    scored = loss.adding_up_over("pixel" if tiled else "image")
+    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers, loss=scored)
     predict_step = functools.partial(steps.predict_step, **apply)
     scores_step = functools.partial(steps.scores_step, **apply)
     init_state = functools.partial(
@@ -110,7 +117,7 @@ def build_program(
         schedule=optimizers.schedule(config),
         parallel=devices,
         evaluators=scorers,
-        loss=loss,
+        loss=scored,
         train_step=announced(
             devices.compile_train(lowered(train_step)),
             f"{name} training step",
@@ -134,6 +141,31 @@ def check_parts(config: Config) -> None:
     model = build_model(config, num_classes=2, statistics=GLOBAL)
     inference.check(model, config.augment.crop_size, config.eval.tile_size)
     optimizers.optimizer(config)
+
+
+def _check_losses(
+    config: Config, model: SegmentationModel, loss: WeightedSum, aux_loss: WeightedSum | None
+) -> None:
+    """Raise UserError for losses that the rest of the config has no use for."""
+    whole = loss.of_batch() + (aux_loss.of_batch() if aux_loss else [])
+    if whole and config.grad_accum_steps > 1:
+        raise UserError(
+            f"config.loss.{whole[0].replace('/', '.')} is a function of the whole batch, to which "
+            f"the parts of config.grad_accum_steps={config.grad_accum_steps} do not add up: use "
+            "grad_accum_steps=1, per_image=True if the loss has it, or another loss"
+        )
+    if aux_loss and not _has_auxiliary_head(model, config.augment.crop_size):
+        raise UserError(
+            f"config.loss.aux gives losses to an auxiliary head, but {config.model.name} has none: "
+            "use aux_head=True if the model has that option, or no weights in config.loss.aux"
+        )
+
+
+def _has_auxiliary_head(model: SegmentationModel, size: tuple[int, int]) -> bool:
+    images = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    init: Any = functools.partial(model.init_with_output, jax.random.key(0), train=False)
+    (_, endpoints), _ = jax.eval_shape(init, images)
+    return "aux_logits" in endpoints
 
 
 def build_model(config: Config, num_classes: int, statistics: Statistics) -> SegmentationModel:

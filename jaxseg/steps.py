@@ -44,17 +44,20 @@ def train_step(
     normalize: Normalize,
     ema_decay: float,
     seed: int | UInt32[Array, ""],
+    aux_loss: WeightedSum | None = None,
     grad_accum_steps: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """One update from `batch`: image uint8 [b h w 3], label int32 [b h w].
 
-    It may hold "weight", float32 [b h w], added to the class weights. Where the model has no
-    logits for the border of an image, that border is context: its labels do not count.
+    It may hold "weight", float32 [b h w], U-Net's map, see `losses.Loss.sum`. Where the model has
+    no logits for the border of an image, that border is context: its labels do not count. An
+    auxiliary head has `aux_loss`, or else `loss`.
 
     With `grad_accum_steps` n, n parts of the batch pass one after the other. Each loss is divided
     by its count in the whole global batch, so the gradients of parts and devices add up to the
-    whole batch's, however void falls. Batch norm sees one part at a time: its running statistics
+    whole batch's, however void falls; losses of the batch (`WeightedSum.of_batch`) have no parts,
+    so n must be 1. Batch norm sees one part at a time: its running statistics
     move n times.
     """
     inside = _inside(model.context)
@@ -62,7 +65,9 @@ def train_step(
     if axis_name:  # each device its own dropout
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     # All devices and parts: known from the labels, before anything is computed.
-    counts = _sum_devices(loss.counts(batch["label"][inside]), axis_name)
+    counts = loss.counts(batch["label"][inside], axis_name)
+    if aux_loss:
+        counts |= aux_loss.counts(batch["label"][inside], axis_name)
 
     def part_loss(
         params: Any, batch_stats: Any, part: Mapping[str, Array], key: Array
@@ -76,11 +81,12 @@ def train_step(
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        how = {"counts": counts, "corners": model.corners}
+        how = {"counts": counts, "corners": model.corners, "axis_name": axis_name}
         terms = loss.terms(logits, labels, weights, **how)
         if "aux_logits" in endpoints:
-            aux = loss.terms(endpoints["aux_logits"], labels, weights, **how)
-            terms = {name: term + aux_weight * aux[name] for name, term in terms.items()}
+            aux = (aux_loss or loss).terms(endpoints["aux_logits"], labels, weights, **how)
+            for name, term in aux.items():
+                terms[name] = terms.get(name, 0.0) + aux_weight * term
         return sum(terms.values(), jnp.float32(0)), (terms, updates.get("batch_stats", {}))
 
     gradients_of = jax.grad(part_loss, has_aux=True)
@@ -137,8 +143,9 @@ def eval_step(
 
     They are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
     `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that
-    both come from one pass through the model. The losses are those of training, without auxiliary
-    heads and without weights of pixels.
+    both come from one pass through the model. The losses are those of training that add up over
+    images, or tiles (`WeightedSum.adding_up_over`), without auxiliary heads and without weights of
+    pixels.
     """
     images = normalize(batch["image"])
     labels = jnp.where(batch["mask"][:, None, None], batch["label"], loss.void)

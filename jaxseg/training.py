@@ -204,6 +204,8 @@ def _train(
             progress.say(f"warning: {warning}")
     if splits.note:
         progress.say(splits.note)
+    if left_out := program.loss.left_out:
+        progress.say(f"no validation loss: {', '.join(left_out)} does not add up over the split")
     progress.say(summary.opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 

@@ -81,6 +81,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was(tmp_path, capsys):
     for added in ("eval.canvas=(0, 0)", "init_from=''"):
         assert added in said
     assert "profile" not in said  # it changes no number
+    assert "loss.dice" not in said  # without a weight
     same = check_config(config)
     changed = dataclasses.replace(same, init_from="elsewhere")
     with pytest.raises(UserError, match="init_from: '' -> 'elsewhere'"):
@@ -105,7 +106,8 @@ def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
         ("eval.canvas", (513,)), ("ema_decay", 1.0), ("profile.first_step", 0),
         ("profile.steps", 0), ("eval.canvas", (-1, -1)), ("dataset.std", (0.0, 1.0, 1.0)),
         ("schedule.learning_rate", -0.1), ("schedule.learning_rate", float("nan")),
-        ("loss.cross_entropy.weight", -1.0), ("seed", -1), ("optimizer.weight_decay", float("inf")),
+        ("loss.cross_entropy.weight", -1.0), ("loss.aux.dice.weight", -1.0), ("seed", -1),
+        ("optimizer.weight_decay", float("inf")),
         ("augment.scale", (2.0, 0.5)), ("augment.scale", (0.0, 1.0)),
         ("augment.crop_size", (0, 8)), ("augment.crop_size", (8,)), ("augment.contrast", 1.5),
         ("augment.elastic", -1.0), ("augment.elastic_grid", 1), ("loss.border_weight", -1.0),

@@ -120,6 +120,21 @@ def test_an_auxiliary_head_adds_its_share(batch):
     np.testing.assert_allclose(step(first, batch)[1]["loss"], 1.4 * plain, rtol=1e-6)
 
 
+def test_an_auxiliary_head_may_have_losses_of_its_own(batch):
+    terms = {"focal": {"weight": 2.0, "gamma": 1.0}, "dice": {"weight": 1.0}}
+    own = losses.build_aux(terms, num_classes=3, void=VOID)
+    step, first, _ = make(aux=True, aux_weight=0.4, aux_loss=own)
+    numbers = step(first, batch)[1]
+    same = losses.build(terms, num_classes=3, void=VOID)  # on equal logits
+    main = make(loss=same)[0](first, batch)[1]
+    plain = make()[0](first, batch)[1]["loss"]
+    for name in terms:
+        expected = 0.4 * main[f"loss/{name}"]
+        np.testing.assert_allclose(numbers[f"loss/aux/{name}"], expected, rtol=1e-5)
+    np.testing.assert_allclose(numbers["loss/cross_entropy"], plain, rtol=1e-5)
+    np.testing.assert_allclose(numbers["loss"], plain + 0.4 * main["loss"], rtol=1e-5)
+
+
 def test_weights_of_pixels_reach_the_loss_and_the_auxiliary_one(batch):
     step, first, _ = make(aux=True, aux_weight=0.4)
     plain = step(first, batch)[1]["loss"]

@@ -7,6 +7,10 @@ The loss of a step is the weighted sum of (sum / count), both of the *global* ba
 depend on labels alone, they are added over devices and micro-batches before anything is divided,
 and several losses combine exactly: the gradients of all devices and parts simply add up. A mean of
 per-device means would weigh a device with few valid pixels as much as one with many.
+
+Some losses are no sum over pixels. Their `unit` says what they add up over: Dice of each image,
+over images; Dice of the batch, over nothing less than the batch of all devices, so that a device's
+`sum` is its share of the whole (`_batch.py`), and neither micro-batches nor evaluation can use it.
 """
 
 import dataclasses
@@ -16,6 +20,7 @@ import pkgutil
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -27,12 +32,20 @@ from jaxseg.errors import UserError, suggest
 class Loss(Protocol):
     """What the class `Loss` of each file here is."""
 
+    @property
+    def unit(self) -> str:
+        """What the loss adds up over: "pixel", "image" or "batch"."""
+        ...
+
     def check(self, num_classes: int) -> None:
-        """Raise UserError unless the options suit this number of classes."""
+        """Raise UserError, beginning with an option's name, unless they suit so many classes."""
         ...
 
     def count(self, labels: Int[Array, "b H W"], *, void: int) -> Float[Array, ""]:
-        """What `sum` is divided by, such as the number of valid pixels; zero if all are void."""
+        """What `sum` is divided by, such as the number of valid pixels; zero if all are void.
+
+        1 for a loss of the batch: it is not added over devices.
+        """
         ...
 
     def sum(
@@ -43,11 +56,14 @@ class Loss(Protocol):
         *,
         void: int,
         corners: str,
+        axis_name: str | None = None,
     ) -> Float[Array, ""]:
         """The loss added up over valid pixels, at the labels' resolution.
 
-        `weights` are added to the class weight of each pixel (see `data/borders.py`); `corners`
-        says how logits of another size lie over the labels, see `ops.resize`.
+        `weights` are U-Net's weights for gaps between cells (see `data/borders.py`): a loss adds
+        them to the class weight of each pixel, or counts a pixel of weight w like 1 + w pixels.
+        `corners` says how logits of another size lie over the labels, see `ops.resize`. `axis_name`
+        names the devices that share the batch under pmap, for losses of the batch.
         """
         ...
 
@@ -58,9 +74,16 @@ class WeightedSum:
 
     losses: Mapping[str, tuple[float, Loss]]
     void: int
+    left_out: tuple[str, ...] = ()  # see `adding_up_over`
 
-    def counts(self, labels: Int[Array, "b H W"]) -> dict[str, Array]:
-        return {name: loss.count(labels, void=self.void) for name, (_, loss) in self.losses.items()}
+    def counts(self, labels: Int[Array, "b H W"], axis_name: str | None = None) -> dict[str, Array]:
+        """What each loss is divided by, of all devices together."""
+        void = self.void
+        counts = {name: loss.count(labels, void=void) for name, (_, loss) in self.losses.items()}
+        if axis_name is None:
+            return counts
+        whole = self.of_batch()
+        return {k: v if k in whole else jax.lax.psum(v, axis_name) for k, v in counts.items()}
 
     def terms(
         self,
@@ -70,19 +93,33 @@ class WeightedSum:
         *,
         counts: Mapping[str, Array],
         corners: str,
+        axis_name: str | None = None,
     ) -> dict[str, Array]:
         """Each loss times its weight, of these pixels, as a part of a batch with these `counts`."""
+        how: Any = {"void": self.void, "corners": corners, "axis_name": axis_name}
         return {
-            name: weight
-            * loss.sum(logits, labels, weights, void=self.void, corners=corners)
-            / jnp.maximum(counts[name], 1.0)
+            name: weight * loss.sum(logits, labels, weights, **how) / jnp.maximum(counts[name], 1.0)
             for name, (weight, loss) in self.losses.items()
         }
+
+    def of_batch(self) -> list[str]:
+        """The losses that nothing less than the batch of all devices adds up to."""
+        return [name for name, (_, loss) in self.losses.items() if loss.unit == "batch"]
+
+    def adding_up_over(self, unit: str) -> "WeightedSum":
+        """The losses whose sums over images ("image"), or any parts of them ("pixel"), add up."""
+        units = ("pixel",) if unit == "pixel" else ("pixel", "image")
+        kept = {name: each for name, each in self.losses.items() if each[1].unit in units}
+        left_out = tuple(name for name in self.losses if name not in kept)
+        return dataclasses.replace(self, losses=kept, left_out=left_out)
 
     def sums(
         self, logits: Float[Array, "b h w c"], labels: Int[Array, "b H W"], *, corners: str
     ) -> dict[str, Float[Array, "2"]]:
-        """Each loss's sum and count over these pixels, to be added up over a whole split."""
+        """Each loss's sum and count over these pixels, to be added up over a whole split.
+
+        No loss may be of a larger unit than what is added up, see `adding_up_over`.
+        """
         void, found = self.void, {}
         for name, (_, loss) in self.losses.items():
             total = loss.sum(logits, labels, void=void, corners=corners)
@@ -96,26 +133,33 @@ class WeightedSum:
     def of_split(self, sums: Mapping[str, Float[np.ndarray, "2"]]) -> dict[str, float | None]:
         """The loss of a split as "loss", and each where there are several as "loss/NAME".
 
-        They are combined as in training. None if nothing counts, or if it is not finite.
+        They are combined as in training. None if nothing counts, or if it is not finite. Where
+        losses are left out, "loss" is None, and the others are there by their names.
         """
         terms = {
             f"loss/{name}": float(weight * sums[name][0] / max(sums[name][1], 1.0))
             for name, (weight, _) in self.losses.items()
         }
-        values = {"loss": sum(terms.values()), **(terms if len(terms) > 1 else {})}
+        several = len(terms) + len(self.left_out) > 1
+        values = {
+            "loss": math.nan if self.left_out else sum(terms.values()),
+            **(terms if several else {}),
+        }
         counted = any(count for _, count in sums.values())
         return {k: v if counted and math.isfinite(v) else None for k, v in values.items()}
 
 
 def names() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(__path__)]
+    """The files of this package that are losses: others begin with an underscore."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in found if not name.startswith("_")]
 
 
-def defaults() -> dict[str, dict[str, Any]]:
-    """Every loss with its weight and its options: cross-entropy alone counts."""
+def defaults(chosen: str = "cross_entropy") -> dict[str, dict[str, Any]]:
+    """Every loss with its weight and its options: `chosen` alone counts."""
     return {
         name: {
-            "weight": float(name == "cross_entropy"),
+            "weight": float(name == chosen),
             **{field.name: field.default for field in dataclasses.fields(_class(name))},
         }
         for name in names()
@@ -126,24 +170,46 @@ def build(terms: Mapping[str, Mapping[str, Any]], *, num_classes: int, void: int
     """The weighted sum that a config's `loss.terms` describe; losses of weight 0 are left out.
 
     Raises:
-      UserError: an unknown loss or option, or an option that does not suit the classes.
+      UserError: an unknown loss or option, an option that does not suit the classes, or no loss.
     """
+    found = _build(terms, "config.loss", num_classes)
+    if not found:
+        raise UserError("config.loss: every loss has weight 0, expected one above it")
+    return WeightedSum(found, void)
+
+
+def build_aux(
+    terms: Mapping[str, Mapping[str, Any]], *, num_classes: int, void: int
+) -> WeightedSum | None:
+    """As `build` of a config's `loss.aux`, by the names "aux/NAME"; None if no weight is above 0.
+
+    Auxiliary heads then have the losses of the main one.
+    """
+    found = _build(terms, "config.loss.aux", num_classes)
+    named = {f"aux/{name}": each for name, each in found.items()}
+    return WeightedSum(named, void) if named else None
+
+
+def _build(
+    terms: Mapping[str, Mapping[str, Any]], where: str, num_classes: int
+) -> dict[str, tuple[float, Loss]]:
     losses = {}
     for name, values in terms.items():
         if name not in names():
-            raise UserError(f"config.loss.{name} is no loss: {suggest(name, names())}")
+            raise UserError(f"{where}.{name} is no loss: {suggest(name, names())}")
         options = {key: value for key, value in values.items() if key != "weight"}
         known = [field.name for field in dataclasses.fields(_class(name))]
         if unknown := sorted(options.keys() - set(known)):
             hint = suggest(unknown[0], known)
             raise UserError(f"loss {name} has no option {unknown[0]!r}: {hint}")
         loss = _class(name)(**options)
-        loss.check(num_classes)
+        try:
+            loss.check(num_classes)
+        except UserError as error:
+            raise UserError(f"{where}.{name}.{error}") from None
         if values["weight"]:
             losses[name] = (values["weight"], loss)
-    if not losses:
-        raise UserError("config.loss: every loss has weight 0, expected one above it")
-    return WeightedSum(losses, void)
+    return losses
 
 
 def _class(name: str) -> Any:

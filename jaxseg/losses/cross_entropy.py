@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxseg.errors import UserError
+from jaxseg.losses import _pixelwise
 from jaxseg.ops import bands
 
 
@@ -19,26 +18,17 @@ class Loss:
     """
 
     # One factor for each class of a pixel's truth, or empty; `jaxseg data stats` prints them.
-    class_weights: tuple[float, ...] = ()
+    class_weights: tuple[float, ...] | Array = ()
     # The share of the target that is spread evenly over all classes (Szegedy et al. 2016, sec. 7).
     label_smoothing: float = 0.0
 
+    unit = "pixel"
+
     def check(self, num_classes: int) -> None:
+        _pixelwise.check_class_weights(self.class_weights, num_classes)
         if not 0 <= self.label_smoothing < 1:
             raise UserError(
-                f"config.loss.cross_entropy.label_smoothing is {self.label_smoothing}, "
-                "expected 0 (off) up to below 1"
-            )
-        if self.class_weights and len(self.class_weights) != num_classes:
-            raise UserError(
-                f"config.loss.cross_entropy.class_weights has {len(self.class_weights)} numbers "
-                f"for {num_classes} classes: give one for each (`jaxseg data stats` prints them), "
-                "or ()"
-            )
-        if not all(0 <= weight < np.inf for weight in self.class_weights):
-            raise UserError(
-                f"config.loss.cross_entropy.class_weights is {self.class_weights}, "
-                "expected numbers of at least 0"
+                f"label_smoothing is {self.label_smoothing}, expected 0 (off) up to below 1"
             )
 
     def count(self, labels: Int[Array, "b H W"], *, void: int) -> Float[Array, ""]:
@@ -52,27 +42,23 @@ class Loss:
         *,
         void: int,
         corners: str = "half_pixel",
+        axis_name: str | None = None,
     ) -> Float[Array, ""]:
         """Bilinear resizing to the labels' size included; computed in float32.
 
         Neither the resized logits nor their gradient are ever held whole, see `ops.bands`.
-        `weights` are added to the class weight of a pixel, which is 1 without `class_weights`: the
-        two terms of U-Net's weight map are a sum, not a product.
+        `weights` are added to the class weight of a pixel, which is 1 without `class_weights`.
         """
-        num_classes = logits.shape[-1]
-        self.check(num_classes)
-        class_weights = np.asarray(self.class_weights or (1,) * num_classes, np.float32)[:, None]
-        classes = np.arange(num_classes, dtype=np.int32)[:, None]
+        self.check(logits.shape[-1])
 
         def pixel_loss(logits: Array, labels: Array, *weights: Array) -> Array:
             """[b r c W], [b r W] -> [b r W]."""
-            # A comparison, which XLA fuses into the sums over classes; it never fuses a gather.
-            true = labels[:, :, None] == classes
-            below = logits - jax.lax.stop_gradient(logits.max(2, keepdims=True))
+            true = _pixelwise.is_true(labels, logits.shape[2])
+            below = _pixelwise.below_highest(logits)
             target = (1 - self.label_smoothing) * jnp.where(true, below, 0.0).sum(2)
             if self.label_smoothing:
                 target = target + self.label_smoothing * below.mean(2)
-            factors = sum(weights, jnp.where(true, class_weights, 0.0).sum(2))
+            factors = _pixelwise.factors(true, self.class_weights, *weights)
             loss = factors * (jnp.log(jnp.exp(below).sum(2)) - target)
             return jnp.where(labels != void, loss, 0.0)
 

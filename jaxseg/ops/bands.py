@@ -86,7 +86,7 @@ def argmax(
         return band.put(result, jnp.where(best, classes, len(classes)).min(2))
 
     result = jnp.zeros_like(logits, jnp.int32, shape=(logits.shape[0], *size))
-    return _walk(step, result, logits, size, corners)
+    return walk(step, result, logits, size, corners)
 
 
 def sum_pixels(
@@ -127,7 +127,7 @@ def sum_pixels(
         def step(sums: Array, band: Band) -> Array:
             return sums + band_sums(band, pixels, constants, band.source(logits), learned)
 
-        return _walk(step, no_sums(logits), logits, (H, W), corners).sum()
+        return walk(step, no_sums(logits), logits, (H, W), corners).sum()
 
     def forward(
         logits: Array, learned: Any, constants: Any, pixels: tuple[Array, ...]
@@ -141,7 +141,7 @@ def sum_pixels(
             return sums + more, band.add_to_source(gradient, rows), learned_gradient
 
         zeros = jnp.zeros_like(logits, jnp.float32), jax.tree.map(jnp.zeros_like, learned)
-        sums, *gradients = _walk(step, (no_sums(logits), *zeros), logits, (H, W), corners)
+        sums, *gradients = walk(step, (no_sums(logits), *zeros), logits, (H, W), corners)
         return sums.sum(), gradients
 
     def backward(gradients: Any, cotangent: Array) -> tuple[Array, Any, None, None]:
@@ -175,7 +175,7 @@ def _without_closure(
     return explicit, learned, constants
 
 
-def _walk(
+def walk(
     step: Callable[[Any, Band], Any],
     state: Any,
     logits: Float[Array, "b h w c"],

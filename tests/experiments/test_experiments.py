@@ -10,7 +10,7 @@ from jaxseg.sweeps import experiment, plan
 FOLDER = Path(__file__).parents[2] / "experiments"
 NAMES = (
     *("fcn_strides", "unet_skips", "upsampling", "output_stride", "aspp", "decoder", "separable"),
-    *("crop_and_batch", "batch_norm", "pretraining", "augmentation", "precision"),
+    *("crop_and_batch", "batch_norm", "pretraining", "augmentation", "precision", "losses"),
 )
 # mIoU in percent, as printed in the papers
 PUBLISHED = {
@@ -45,7 +45,8 @@ def test_every_file_that_defines_an_experiment_is_tested():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_can_be_planned_at_every_scale(name, tmp_path):
     found, question = experiment.load(FOLDER / f"{name}.py")
-    assert list(found.scales) == ["small", "full"]
+    assert next(iter(found.scales)) == "small"
+    assert "full" in found.scales
     assert "?" in question.split("\n")[0]
     assert "Published: " in question
     assert all(f"Scale `{scale}`: " in question for scale in found.scales)

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxseg.errors import UserError
 from jaxseg.losses.cross_entropy import Loss
 from jaxseg.ops import bands
+from tests.losses.references import interpolation
 
 
 def cross_entropy(logits, labels, weights=None, *, void, corners="half_pixel", **options):
@@ -30,15 +31,6 @@ def batch():
     labels = rng.integers(0, 3, (2, 5, 4)).astype(np.int32)
     labels[0, :2] = VOID
     return logits, labels
-
-
-def interpolation(old, new, corners):
-    """[new, old], in float64: where np.interp puts each old pixel alone."""
-    if corners == "aligned":
-        at = np.linspace(0, old - 1, new)
-    else:
-        at = (np.arange(new) + 0.5) * old / new - 0.5
-    return np.stack([np.interp(at, np.arange(old), pixel) for pixel in np.eye(old)], axis=1)
 
 
 def reference(logits, labels, weights=(), smoothing=0.0, added: Any = 0.0, corners="half_pixel"):

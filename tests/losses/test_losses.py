@@ -14,6 +14,10 @@ from jaxseg import losses, state, steps
 from jaxseg.errors import UserError
 from jaxseg.losses import WeightedSum
 from jaxseg.losses.cross_entropy import Loss as CrossEntropy
+from jaxseg.losses.dice import Loss as Dice
+from jaxseg.losses.focal import Loss as Focal
+from jaxseg.losses.lovasz import Loss as Lovasz
+from jaxseg.losses.ohem import Loss as Ohem
 from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics
 
@@ -24,13 +28,15 @@ VOID = 255
 class RareError:
     """The squared score of class 0 where the truth is class 1, a mean over these pixels alone."""
 
+    unit = "pixel"
+
     def check(self, num_classes):
         pass
 
     def count(self, labels, *, void):
         return (labels == 1).sum(dtype=jnp.float32)
 
-    def sum(self, logits, labels, weights=None, *, void, corners):
+    def sum(self, logits, labels, weights=None, *, void, corners, axis_name=None):
         return jnp.where(labels == 1, logits[..., 0] ** 2, 0.0).sum()
 
 
@@ -80,11 +86,11 @@ def expected(params, batch):
     return jax.value_and_grad(total)(params)
 
 
-def train(batch, *, devices, parts):
+def train(batch, *, devices, parts, loss=LOSS, aux_loss=None):
     tx = optax.sgd(1.0)
     step = functools.partial(
-        steps.train_step, model=Linear(), tx=tx, loss=LOSS, aux_weight=0.4, normalize=lambda x: x,
-        ema_decay=0.0, seed=0, grad_accum_steps=parts,
+        steps.train_step, model=Linear(), tx=tx, loss=loss, aux_loss=aux_loss, aux_weight=0.4,
+        normalize=lambda x: x, ema_decay=0.0, seed=0, grad_accum_steps=parts,
     )  # fmt: skip
     begin = state.create(Linear(), tx, seed=0, image_size=(4, 4), ema=False)
     if devices == 1:
@@ -111,6 +117,31 @@ def test_losses_with_counts_of_their_own_combine_exactly(batch, devices, parts):
     assert numbers["loss/rare"] + numbers["loss/cross_entropy"] == pytest.approx(numbers["loss"])
 
 
+IMAGES = WeightedSum({"dice": (1.0, Dice(per_image=True)), "focal": (2.0, Focal())}, VOID)
+BATCH = WeightedSum(
+    {"lovasz": (0.5, Lovasz()), "ohem": (1.0, Ohem(threshold=0.5)), "dice": (2.0, Dice())}, VOID
+)
+OF_AUX = WeightedSum({"aux/dice": (1.0, Dice()), "aux/focal": (1.0, Focal())}, VOID)
+
+
+@pytest.mark.parametrize(
+    ("loss", "aux_loss", "devices", "parts"),
+    [(IMAGES, None, 2, 2), (BATCH, None, 4, 1), (LOSS, OF_AUX, 2, 1)],
+)
+def test_losses_of_images_and_batches_are_those_of_one_device(
+    batch, loss, aux_loss, devices, parts
+):
+    """Those of images pass in parts, too."""
+    _, exact, want = train(batch, devices=1, parts=1, loss=loss, aux_loss=aux_loss)
+    _, gradient, numbers = train(batch, devices=devices, parts=parts, loss=loss, aux_loss=aux_loss)
+    assert set(numbers) == set(want)
+    for name in want:
+        np.testing.assert_allclose(numbers[name], want[name], rtol=1e-5)
+    np.testing.assert_allclose(
+        gradient["Dense_0"]["kernel"], exact["Dense_0"]["kernel"], rtol=1e-4, atol=1e-6
+    )
+
+
 def test_a_batch_of_void_has_no_loss_and_no_gradient(batch):
     batch["label"][:] = VOID
     _, gradient, numbers = train(batch, devices=1, parts=2)
@@ -121,6 +152,16 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient(batch):
 def test_cross_entropy_alone_is_the_default():
     built = losses.build(losses.defaults(), num_classes=3, void=VOID)
     assert built == WeightedSum({"cross_entropy": (1.0, CrossEntropy())}, VOID)
+    assert losses.build_aux(losses.defaults(""), num_classes=3, void=VOID) is None
+
+
+def test_every_loss_keeps_the_protocol():
+    """Files of the package that begin with an underscore are no losses."""
+    assert {"cross_entropy", "ohem", "lovasz"} < set(losses.names())
+    for name in losses.names():
+        chosen = losses.build(losses.defaults(name), num_classes=3, void=VOID)
+        assert list(chosen.losses) == [name]
+        assert isinstance(chosen.losses[name][1], losses.Loss)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +199,19 @@ def test_a_split_without_a_valid_pixel_has_no_loss():
     assert alone.of_split(alone.no_sums()) == {"loss": None}
     assert alone.of_split({"cross_entropy": np.array([6.0, 3.0])}) == {"loss": 4.0}
     assert alone.of_split({"cross_entropy": np.array([np.nan, 3.0])}) == {"loss": None}
+
+
+def test_a_split_has_no_loss_where_a_term_does_not_add_up():
+    """Training's sum can't be had then; the other terms can."""
+    several = WeightedSum(
+        {"cross_entropy": (2.0, CrossEntropy()), "dice": (1.0, Dice(per_image=True))}, VOID
+    )
+    assert several.adding_up_over("image") == several
+    of_tiles = several.adding_up_over("pixel")
+    assert of_tiles.left_out == ("dice",)
+    assert of_tiles.of_split({"cross_entropy": np.array([6.0, 3.0])}) == {
+        "loss": None,
+        "loss/cross_entropy": 4.0,
+    }
+    dice = WeightedSum({"dice": (1.0, Dice())}, VOID).adding_up_over("image")
+    assert dice.of_split(dice.no_sums()) == {"loss": None}
