@@ -40,9 +40,9 @@ def evaluate(
 
     Returns:
       The scores of all evaluators; "loss", training's over the split, but without auxiliary heads
-      and the border's weight map, None where training has a loss that does not add up over a
-      split's images (or tiles), such as Dice of a whole batch; "examples", the number that counted;
-      "skipped", of those that could not be read.
+      and the border's weight map. Dice and its kind are of the split as one batch; with a loss
+      that does not add up (OHEM, Lovász of a batch; with tiles any of images) it is None;
+      "examples", the number that counted; "skipped", of those that could not be read.
     """
     sums: Any = (
         {name: evaluator.init() for name, evaluator in program.evaluators.items()},

@@ -112,8 +112,8 @@ def classes_and_losses(
     loss: WeightedSum,
     *,
     tile_size: int = 0,
-) -> tuple[Int[Array, "b h w"], dict[str, Float[Array, "2"]]]:
-    """`classes`, and from the same pass each loss's sum and count (`WeightedSum.sums`).
+) -> tuple[Int[Array, "b h w"], dict[str, Float[Array, "..."]]]:
+    """`classes`, and from the same pass each loss's sum and count, see `WeightedSum.sums`.
 
     Other arguments as in `classes`. Logits are never held at the labels' size, and a tile's losses
     are added up as it is computed.

@@ -138,8 +138,8 @@ def eval_step(
     loss: WeightedSum,
     tile_size: int = 0,
     axis_name: str | None = None,
-) -> tuple[dict[str, Any], dict[str, Float[Array, "2"]]]:
-    """The sums of every evaluator, and the sum and count of every loss, over `batch`.
+) -> tuple[dict[str, Any], dict[str, Float[Array, "..."]]]:
+    """The sums of every evaluator and of every loss (`WeightedSum.sums`) over `batch`.
 
     They are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
     `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that

@@ -10,7 +10,7 @@ per-device means would weigh a device with few valid pixels as much as one with 
 
 Some losses are no sum over pixels. Their `unit` says what they add up over: Dice of each image,
 over images; Dice of the batch, over nothing less than the batch of all devices, so that a device's
-`sum` is its share of the whole (`_batch.py`), and neither micro-batches nor evaluation can use it.
+`sum` is its share of the whole (`_batch.py`), and a batch can't pass in parts.
 """
 
 import dataclasses
@@ -68,6 +68,29 @@ class Loss(Protocol):
         ...
 
 
+@runtime_checkable
+class OfSplit(Protocol):
+    """What a loss of the batch defines if it is a function of sums, for evaluation.
+
+    Its value for a split is then that of the split as one batch.
+    """
+
+    def split_sums(
+        self,
+        logits: Float[Array, "b h w c"],
+        labels: Int[Array, "b H W"],
+        *,
+        void: int,
+        corners: str,
+    ) -> Float[Array, "..."]:
+        """The sums over these pixels, the last of them zero if all are void."""
+        ...
+
+    def of_split(self, sums: Float[np.ndarray, "..."]) -> float:
+        """The loss of all that was added up."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class WeightedSum:
     """The losses of a run by name, each with its weight."""
@@ -109,44 +132,59 @@ class WeightedSum:
     def adding_up_over(self, unit: str) -> "WeightedSum":
         """The losses whose sums over images ("image"), or any parts of them ("pixel"), add up."""
         units = ("pixel",) if unit == "pixel" else ("pixel", "image")
-        kept = {name: each for name, each in self.losses.items() if each[1].unit in units}
+        kept = {
+            name: (weight, loss)
+            for name, (weight, loss) in self.losses.items()
+            if loss.unit in units or _of_split(loss)
+        }
         left_out = tuple(name for name in self.losses if name not in kept)
         return dataclasses.replace(self, losses=kept, left_out=left_out)
 
     def sums(
         self, logits: Float[Array, "b h w c"], labels: Int[Array, "b H W"], *, corners: str
-    ) -> dict[str, Float[Array, "2"]]:
-        """Each loss's sum and count over these pixels, to be added up over a whole split.
+    ) -> dict[str, Float[Array, "..."]]:
+        """Each loss's sum and count over these pixels, or `split_sums`, to add up over a split.
 
         No loss may be of a larger unit than what is added up, see `adding_up_over`.
         """
         void, found = self.void, {}
         for name, (_, loss) in self.losses.items():
-            total = loss.sum(logits, labels, void=void, corners=corners)
-            found[name] = jnp.stack([total, loss.count(labels, void=void)])
+            if whole := _of_split(loss):
+                found[name] = whole.split_sums(logits, labels, void=void, corners=corners)
+            else:
+                total = loss.sum(logits, labels, void=void, corners=corners)
+                found[name] = jnp.stack([total, loss.count(labels, void=void)])
         return found
 
-    def no_sums(self) -> dict[str, Float[np.ndarray, "2"]]:
+    def no_sums(self) -> dict[str, Float[np.ndarray, ""]]:
         """What `sums` are added to."""
-        return {name: np.zeros(2) for name in self.losses}
+        return {name: np.zeros(()) for name in self.losses}
 
-    def of_split(self, sums: Mapping[str, Float[np.ndarray, "2"]]) -> dict[str, float | None]:
+    def of_split(self, sums: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str, float | None]:
         """The loss of a split as "loss", and each where there are several as "loss/NAME".
 
         They are combined as in training. None if nothing counts, or if it is not finite. Where
         losses are left out, "loss" is None, and the others are there by their names.
         """
-        terms = {
-            f"loss/{name}": float(weight * sums[name][0] / max(sums[name][1], 1.0))
-            for name, (weight, _) in self.losses.items()
-        }
+        terms, counted = {}, False
+        for name, (weight, loss) in self.losses.items():
+            found, value = sums[name], 0.0
+            if found.ndim and found[-1].sum():
+                counted = True
+                whole = _of_split(loss)
+                value = whole.of_split(found) if whole else found[0] / found[1]
+            terms[f"loss/{name}"] = float(weight * value)
         several = len(terms) + len(self.left_out) > 1
         values = {
             "loss": math.nan if self.left_out else sum(terms.values()),
             **(terms if several else {}),
         }
-        counted = any(count for _, count in sums.values())
         return {k: v if counted and math.isfinite(v) else None for k, v in values.items()}
+
+
+def _of_split(loss: Loss) -> OfSplit | None:
+    """The loss if it is of the batch, and can be of a split."""
+    return loss if loss.unit == "batch" and isinstance(loss, OfSplit) else None
 
 
 def names() -> list[str]:

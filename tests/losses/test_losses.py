@@ -18,6 +18,7 @@ from jaxseg.losses.dice import Loss as Dice
 from jaxseg.losses.focal import Loss as Focal
 from jaxseg.losses.lovasz import Loss as Lovasz
 from jaxseg.losses.ohem import Loss as Ohem
+from jaxseg.losses.tversky import Loss as Tversky
 from jaxseg.models.contract import CoversImage
 from jaxseg.ops.norm import GLOBAL, Statistics
 
@@ -213,5 +214,24 @@ def test_a_split_has_no_loss_where_a_term_does_not_add_up():
         "loss": None,
         "loss/cross_entropy": 4.0,
     }
-    dice = WeightedSum({"dice": (1.0, Dice())}, VOID).adding_up_over("image")
-    assert dice.of_split(dice.no_sums()) == {"loss": None}
+    ohem = WeightedSum({"ohem": (1.0, Ohem())}, VOID).adding_up_over("image")
+    assert ohem.of_split(ohem.no_sums()) == {"loss": None}
+
+
+def test_overlaps_of_a_split_are_those_of_one_batch(batch):
+    """Dice of the sums of its parts, where a mean of the parts' Dice would be another number."""
+    logits = jnp.asarray(np.random.default_rng(1).normal(size=(4, 4, 4, 2)), jnp.float32)
+    labels = jnp.asarray(batch["label"])
+    both = WeightedSum({"dice": (2.0, Dice(smooth=1.0)), "tversky": (1.0, Tversky())}, VOID)
+    assert both.adding_up_over("pixel") == both
+    sums = both.no_sums()
+    for part in (slice(0, 1), slice(1, 4)):
+        more = both.sums(logits[part], labels[part], corners="half_pixel")
+        sums = {name: sums[name] + np.asarray(more[name]) for name in sums}
+    terms = both.terms(logits, labels, None, counts=both.counts(labels), corners="half_pixel")
+    expected = {f"loss/{name}": float(term) for name, term in terms.items()}
+    found = both.of_split(sums)
+    assert found == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-6)
+    void = both.sums(logits, jnp.full_like(labels, VOID), corners="half_pixel")
+    nothing = {"loss": None, "loss/dice": None, "loss/tversky": None}
+    assert both.of_split({name: np.asarray(each) for name, each in void.items()}) == nothing
