@@ -1,6 +1,9 @@
 """The mean of several views' probabilities, inside the compiled step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ from jaxseg.inference import tiling, windows
 from jaxseg.inference.views import (
     PLAIN,
     Views,
+    canvas_of,
     flip_each,
     on_logits,
     places,
@@ -31,10 +35,10 @@ def scores(
     """The mean probability of each class at every pixel; arguments as in `inference.classes`."""
     if views.has_window:
         return _windowed(model, variables, images, sizes, views)
-    maps = _maps(model, variables, images, sizes, tile_size, views)
-    if _are_large(maps):
-        return _sum(maps, views)
-    return averaging.probabilities(maps, views.temperature)
+    found = _look(model, variables, images, sizes, tile_size, views)
+    if found.total is not None:
+        return found.total
+    return averaging.probabilities(found.maps, views.temperature)
 
 
 def classes(
@@ -48,7 +52,7 @@ def classes(
     """The class of the highest mean probability."""
     if views.has_window:
         return _highest(_windowed(model, variables, images, sizes, views))
-    return _classes(_maps(model, variables, images, sizes, tile_size, views), views)
+    return _look(model, variables, images, sizes, tile_size, views).classes(views)
 
 
 def classes_and_logits(
@@ -60,45 +64,77 @@ def classes_and_logits(
     views: Views,
 ) -> tuple[Int[Array, "b h w"], Float[Array, "b h2 w2 k"]]:
     """`classes`, and the logits of the plain view: one of `views`, or from a pass of its own."""
-    maps = _maps(model, variables, images, sizes, tile_size, views)
-    if 1.0 in views.scales:
-        plain = maps[views.scales.index(1.0) * (1 + views.flip)]
-    else:
-        (plain,) = _maps(model, variables, images, sizes, tile_size, PLAIN)
-    return _classes(maps, views), plain.logits
+    found = _look(model, variables, images, sizes, tile_size, views)
+    plain = found.first if 1.0 in views.scales else None
+    if plain is None:
+        plain = _look(model, variables, images, sizes, tile_size, PLAIN).first
+    return found.classes(views), plain
 
 
-def _maps(
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """All views of a batch: their maps, or where these would be larger, their mean."""
+
+    first: Array  # the logits of the first view: the plain one, if it is among them
+    maps: Sequence[averaging.Map]
+    total: Float[Array, "b h w k"] | None
+
+    def classes(self, views: Views) -> Int[Array, "b h w"]:
+        if self.total is not None:
+            return _highest(self.total)
+        return averaging.classes(self.maps, views.temperature)
+
+
+def _look(
     model: SegmentationModel,
     variables: Mapping[str, Any],
     images: Array,
     sizes: Array,
     tile_size: int,
     views: Views,
-) -> list[averaging.Map]:
-    """The logits of every view, and where the images' pixels lie on them; scale by scale."""
+) -> _Seen:
+    """Look at images by one view after the other."""
+    turns = (False, True)[: 1 + views.flip]
+    order = sorted(views.scales, key=lambda scale: scale != 1)
+    maps, total, first = [], None, None
+    for number, (scale, turn) in enumerate(itertools.product(order, turns)):
+        one = _view(model, variables, images, sizes, tile_size, scale, turn)
+        if number == 0:
+            first = one.logits
+            if _are_large(one, images, views, model):
+                total = averaging.zeros(one)
+        if total is None:
+            maps.append(one)
+            images = _after(one.logits, images)
+        else:
+            total = averaging.add(total, one, 1 / views.count, views.temperature)
+            images = _after(total, images)
+    return _Seen(first, maps, total)
+
+
+def _view(
+    model: SegmentationModel,
+    variables: Mapping[str, Any],
+    images: Array,
+    sizes: Array,
+    tile_size: int,
+    scale: float,
+    turn: bool,
+) -> averaging.Map:
+    """The logits of a view, and where the images' pixels lie on them."""
 
     def apply(images: Array) -> Array:
         return model.apply(variables, images, train=False)[0]
 
-    def both(scale: float, seen: Array, sizes: Array) -> Iterator[Array]:
-        if not model.context:
-            yield apply(seen)
-            if views.flip:
-                yield apply(seen[:, :, ::-1])[:, :, ::-1]
-            return
-        for turn in (False, True)[: 1 + views.flip]:
-            turned = flip_each(seen, sizes[:, 1]) if turn else seen
-            found = tiling.overlap_tile(apply, turned, sizes, model, tile_size)
-            found = flip_each(found, sizes[:, 1]) if turn else found
-            yield found if scale == 1 else repeat_border(found, sizes)
-
-    return [
-        _place(logits, images.shape[1:3], seen.shape[1:3], scale, model.corners)
-        for scale in views.scales
-        for seen, own in [rescale(images, sizes, scale, model)]
-        for logits in both(scale, seen, own)
-    ]
+    seen, own = rescale(images, sizes, scale, model)
+    if not model.context:
+        logits = apply(seen[:, :, ::-1])[:, :, ::-1] if turn else apply(seen)
+    else:
+        seen = flip_each(seen, own[:, 1]) if turn else seen
+        logits = tiling.overlap_tile(apply, seen, own, model, tile_size)
+        logits = flip_each(logits, own[:, 1]) if turn else logits
+        logits = logits if scale == 1 else repeat_border(logits, own)
+    return _place(logits, images.shape[1:3], seen.shape[1:3], scale, model.corners)
 
 
 def _place(
@@ -111,23 +147,23 @@ def _place(
     return averaging.Map(logits, rows, columns)
 
 
-def _classes(maps: Sequence[averaging.Map], views: Views) -> Array:
-    if _are_large(maps):
-        return _highest(_sum(maps, views))
-    return averaging.classes(maps, views.temperature)
+def _are_large(first: averaging.Map, images: Array, views: Views, model: SegmentationModel) -> bool:
+    """Whether the maps of all views hold more than one number for each class and pixel."""
+    size = (images.shape[1], images.shape[2])
+    areas = [math.prod(canvas_of(size, scale, model)) for scale in views.scales]
+    own = math.prod(canvas_of(size, min(views.scales, key=lambda scale: scale != 1), model))
+    held = math.prod(first.logits.shape[1:3]) / own * sum(areas) * (1 + views.flip)
+    return held > math.prod(size)
 
 
-def _are_large(maps: Sequence[averaging.Map]) -> bool:
-    """Whether they hold more than one number for each class and pixel of the image."""
-    held = sum(one.logits.shape[1] * one.logits.shape[2] for one in maps)
-    return held > len(maps[0].rows) * len(maps[0].columns)
+def _after(earlier: Array, images: Array) -> Array:
+    """The same images, that can't be used before `earlier` is computed.
 
-
-def _sum(maps: Sequence[averaging.Map], views: Views) -> Array:
-    total = averaging.zeros(maps[0])
-    for one in maps:
-        total = averaging.add(total, one, 1 / len(maps), views.temperature)
-    return total
+    Else XLA has several passes under way at once, each with its features. On a CPU it takes out
+    `optimization_barrier`, so that this asks for what is never true.
+    """
+    one = earlier.ravel()[0]
+    return jnp.where(jnp.isnan(one) & (one == one), 0.0, images)
 
 
 def _highest(probabilities: Array) -> Array:
