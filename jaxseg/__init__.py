@@ -11,13 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxseg.prediction.model import Model, Prediction, load
+    from jaxseg.prediction.model import Model, load
+    from jaxseg.prediction.result import Prediction
     from jaxseg.training import train
 
 __all__ = ["Model", "Prediction", "load", "train"]
 
-_MODULES = dict.fromkeys(["Model", "Prediction", "load"], "prediction.model")
-_MODULES["train"] = "training"
+_MODULES = {
+    "Model": "prediction.model",
+    "Prediction": "prediction.result",
+    "load": "prediction.model",
+    "train": "training",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -154,6 +154,10 @@ RANGES = {
     "eval.canvas": NOT_NEGATIVE,
     "eval.size_multiple": FROM_ONE,
     "eval.tile_size": NOT_NEGATIVE,
+    "eval.scales": POSITIVE,
+    "eval.window": NOT_NEGATIVE,
+    "eval.overlap": SHARE,
+    "eval.temperature": POSITIVE,
     "profile.first_step": FROM_ONE,
     "profile.steps": FROM_ONE,
     "checkpoint.every": NOT_NEGATIVE,
@@ -164,6 +168,7 @@ CHOICES = {
     "parallel": ("jit", "pmap"),
     "batch_norm": ("global", "per_device", "frozen"),
     "pipeline.on_unreadable": ("stop", "skip"),
+    "eval.window_weights": ("flat", "gaussian"),
     "optimizer.name": ("sgd", "adamw"),
     "schedule.name": ("poly", "cosine", "constant"),
 }

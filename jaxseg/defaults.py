@@ -112,6 +112,16 @@ class Eval:
     # Output pixels a side that are computed at a time, for unpadded models (U-Net's overlap-tile):
     # less memory, same result. 0 is the whole image. They see it mirrored, and no padding.
     tile_size: int = 0
+    # Views of each image, whose probabilities are averaged (see jaxseg/inference/views.py): in
+    # DeepLab's papers (0.5, 0.75, 1.0, 1.25, 1.5, 1.75) and flip. The loss stays the plain image's.
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False  # left to right, too
+    # Pixels a side, or rows and columns, of a sliding window over the (rescaled) image, of a size
+    # such as crop_size; 0 is the whole image. There is no validation loss then.
+    window: tuple[int, ...] = (0,)
+    overlap: float = 0.5  # of neighbouring windows, in sides
+    window_weights: str = "flat"  # or "gaussian": less towards a window's border
+    temperature: float = 1.0  # divides logits before the softmax
 
 
 @dataclass(frozen=True)

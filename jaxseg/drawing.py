@@ -30,11 +30,20 @@ def colourise(mask: Int[np.ndarray, "h w"], classes: Classes) -> UInt8[np.ndarra
 def overlay(
     image: UInt8[np.ndarray, "h w 3"], mask: Int[np.ndarray, "h w"], classes: Classes
 ) -> Image.Image:
-    """The image tinted by class, with outlines in the classes' colours, above a legend.
+    """`painted`, above a legend of the classes in it."""
+    picture, fills = painted(image, mask, classes)
+    return _stack([Image.fromarray(picture), legend(mask, classes, picture.shape[1], fills=fills)])
+
+
+def painted(
+    image: UInt8[np.ndarray, "h w 3"], mask: Int[np.ndarray, "h w"], classes: Classes
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], UInt8[np.ndarray, "c 3"]]:
+    """The image tinted by class, with outlines in the classes' colours; and the tints as they look.
 
     Background and void show the image itself. Outlines lie inside their regions and are one pixel
     wide when the picture is reduced to PREVIEW_WIDTH; narrow regions are all outline, and those
-    that would be hard to see there are drawn wider, up to about such a pixel.
+    that would be hard to see there are drawn wider, up to about such a pixel. Small images are
+    enlarged.
     """
     factor = _enlargement(image.shape[1])
     # the photograph smoothly, the mask by whole pixels
@@ -42,15 +51,15 @@ def overlay(
     picture = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     label = dense(mask, classes).repeat(factor, 0).repeat(factor, 1)
     label = widened(label, classes, size[0] // (3 * PREVIEW_WIDTH))
-    painted = _painted(label, classes)
+    covered = _painted(label, classes)
     edge = _near_others(label, math.ceil(size[0] / PREVIEW_WIDTH))
-    outline, fill = edge & painted, ~edge & painted
+    outline, fill = edge & covered, ~edge & covered
     colours = _colours(classes)
     picture[outline] = colours[label[outline]]
     if fill.any():
         picture[fill] = _tinted(picture[fill], colours[label[fill]])
         colours = _means(picture[fill], label[fill], colours)
-    return _stack([Image.fromarray(picture), legend(mask, classes, size[0], fills=colours)])
+    return picture, colours
 
 
 def grid(

@@ -25,12 +25,24 @@ from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.evaluators import Evaluator
+from jaxseg.inference import windows
+from jaxseg.inference.views import Views
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import catalogue, lowering
 from jaxseg.ops.norm import GLOBAL, Statistics
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicting:
+    """The compiled steps of a prediction."""
+
+    predict_step: Callable[[Any, Any], jax.Array]  # (variables, batch) -> the class of every pixel
+    scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]  # and every class's probability
+
+    window_step: Callable[[Any, Any], jax.Array]  # see `windows.window_step`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +58,11 @@ class Program:
     loss: WeightedSum  # of evaluation: training's that add up over the split
     train_step: Announced  # (state, batch) -> (state, numbers)
     eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> sums, see `steps.eval_step`
-    predict_step: Callable[[Any, Any], jax.Array]  # (variables, batch) -> the class of every pixel
-    scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]  # and every class's probability
+    predict_step: Callable[[Any, Any], jax.Array]  # see `Predicting`
+    scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
     logits: Callable[[Any, Any], jax.Array]  # (variables, images in 0..255), not compiled
+    views: Views  # of evaluation and prediction
+    predicting: Callable[[Views], Predicting]  # the steps of other views
 
 
 def build_program(
@@ -91,14 +105,19 @@ def build_program(
     apply = {
         "model": model.clone(statistics=GLOBAL),
         "normalize": normalize,
-        "tile_size": config.eval.tile_size,
     }
     # tiles are of unpadded models, others see whole images
     tiled = model.context and config.eval.tile_size
     scored = loss.adding_up_over("pixel" if tiled else "image")
-    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers, loss=scored)
-    predict_step = functools.partial(steps.predict_step, **apply)
-    scores_step = functools.partial(steps.scores_step, **apply)
+    views = Views.of(config.eval)
+    eval_step = functools.partial(
+        steps.eval_step,
+        **apply,
+        tile_size=config.eval.tile_size,
+        views=views,
+        evaluators=scorers,
+        loss=scored,
+    )
     init_state = functools.partial(
         state.create,
         model,
@@ -108,6 +127,21 @@ def build_program(
     )
     options = xla_options(devices.platform, deterministic=config.deterministic)
     announced = functools.partial(Announced, announce=announce, options=options)
+
+    @functools.cache
+    def predicting(views: Views) -> Predicting:
+        whole = {"views": views, "tile_size": config.eval.tile_size}
+
+        def compiled(step: Callable, what: str, **fixed: Any) -> Announced:
+            bound = functools.partial(step, **apply, **fixed)
+            return announced(jax.jit(lowered(bound)), f"{name} {what}")
+
+        return Predicting(
+            predict_step=compiled(steps.predict_step, "prediction", **whole),
+            scores_step=compiled(steps.scores_step, "probabilities", **whole),
+            window_step=compiled(windows.window_step, "window", views=views),
+        )
+
     seed = np.uint32(config.seed)  # an argument of what is compiled, so that all seeds share it
     compiled_init = jax.jit(init_state, compiler_options=_quick_compile(devices.platform))
     return Program(
@@ -129,9 +163,11 @@ def build_program(
             f"{name} evaluation step",
             examine=memory.of_evaluation(config, devices),
         ),
-        predict_step=announced(jax.jit(lowered(predict_step)), f"{name} prediction"),
-        scores_step=announced(jax.jit(lowered(scores_step)), f"{name} probabilities"),
-        logits=lowered(functools.partial(steps.logits, **apply)),
+        views=views,
+        predict_step=predicting(views).predict_step,
+        scores_step=predicting(views).scores_step,
+        predicting=predicting,
+        logits=lowered(functools.partial(steps.logits, **apply, tile_size=config.eval.tile_size)),
     )
 
 
@@ -139,7 +175,8 @@ def check_parts(config: Config) -> None:
     """Raise UserError for what is wrong with a config whatever its data; nothing is computed."""
     catalogue.check(config.lowerings)
     model = build_model(config, num_classes=2, statistics=GLOBAL)
-    inference.check(model, config.augment.crop_size, config.eval.tile_size)
+    views = Views.of(config.eval)
+    inference.check(model, config.augment.crop_size, config.eval.tile_size, views)
     optimizers.optimizer(config)
 
 

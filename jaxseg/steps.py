@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from jaxseg import inference
 from jaxseg.evaluators import Evaluator
+from jaxseg.inference.views import PLAIN, Views
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.state import TrainState
@@ -137,6 +138,7 @@ def eval_step(
     evaluators: Mapping[str, Evaluator],
     loss: WeightedSum,
     tile_size: int = 0,
+    views: Views = PLAIN,
     axis_name: str | None = None,
 ) -> tuple[dict[str, Any], dict[str, Float[Array, "..."]]]:
     """The sums of every evaluator and of every loss (`WeightedSum.sums`) over `batch`.
@@ -150,11 +152,15 @@ def eval_step(
     images = normalize(batch["image"])
     labels = jnp.where(batch["mask"][:, None, None], batch["label"], loss.void)
     prediction, losses = inference.classes_and_losses(
-        model, variables, images, batch["size"], labels, loss, tile_size=tile_size
+        model, variables, images, batch["size"], labels, loss, tile_size=tile_size, views=views
     )
     if any(each.needs_scores for each in evaluators.values()):
-        scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
+        scores = inference.scores(
+            model, variables, images, batch["size"], tile_size=tile_size, views=views
+        )
         batch = {**batch, "scores": scores}
+        if not views.is_plain:  # whose loops over windows the compiler does not see to be the same
+            prediction = scores.argmax(-1).astype(jnp.int32)
     sums = {name: each.update(prediction, batch) for name, each in evaluators.items()}
     return _sum_devices((sums, losses), axis_name)
 
@@ -166,13 +172,16 @@ def predict_step(
     model: SegmentationModel,
     normalize: Normalize,
     tile_size: int = 0,
+    views: Views = PLAIN,
 ) -> Int[Array, "b h w"]:
     """The most likely class of every pixel of `batch["image"]`.
 
     `batch["size"]`, int32 [b 2], says where images end and padding begins, see `inference.classes`.
     """
     images = normalize(batch["image"])
-    return inference.classes(model, variables, images, batch["size"], tile_size=tile_size)
+    return inference.classes(
+        model, variables, images, batch["size"], tile_size=tile_size, views=views
+    )
 
 
 def scores_step(
@@ -182,10 +191,13 @@ def scores_step(
     model: SegmentationModel,
     normalize: Normalize,
     tile_size: int = 0,
+    views: Views = PLAIN,
 ) -> tuple[Int[Array, "b h w"], Float[Array, "b h w k"]]:
     """The most likely class of every pixel of `batch`, as `predict_step`, and all probabilities."""
     images = normalize(batch["image"])
-    scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
+    scores = inference.scores(
+        model, variables, images, batch["size"], tile_size=tile_size, views=views
+    )
     return scores.argmax(-1).astype(jnp.int32), scores
 
 

@@ -15,6 +15,7 @@ import shutil
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -151,3 +152,51 @@ def run_compiled():
         return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def one_conv():
+    """Makes (model, variables, images -> logits, compiled for each size) of one convolution.
+
+    Its logits are at `stride`, or of the inner pixels alone, and not symmetric. NumPy can do
+    everything around it again.
+    """
+    import flax.linen as nn
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxseg.models.contract import CoversImage
+    from jaxseg.ops.norm import GLOBAL, Statistics
+
+    class OneConv(CoversImage, nn.Module):
+        stride: int = 4
+        corners: str = "half_pixel"
+        context: int = 0
+        num_classes: int = 3
+        dtype: Any = jnp.float32
+        statistics: Statistics = GLOBAL
+        remat: bool = False
+
+        @property
+        def interpolation(self):
+            return self.stride, self.corners
+
+        def fit(self, size):
+            return max(size, 2 * self.context + 1)
+
+        @nn.compact
+        def __call__(self, images, *, train: bool):
+            padding = "VALID" if self.context else "SAME"
+            conv = nn.Conv(self.num_classes, (3, 3), self.stride, padding, name="conv")
+            return 3 * jnp.sin(conv(images)), {}
+
+    def make(**options):
+        model, rng = OneConv(**options), np.random.default_rng(0)
+        conv = {
+            "kernel": jnp.asarray(rng.normal(size=(3, 3, 3, model.num_classes)), jnp.float32),
+            "bias": jnp.asarray(rng.normal(size=model.num_classes), jnp.float32),
+        }
+        variables = {"params": {"conv": conv}}
+        return model, variables, jax.jit(lambda x: model.apply(variables, x, train=False)[0])
+
+    return make

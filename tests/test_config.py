@@ -111,7 +111,8 @@ def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
         ("augment.scale", (2.0, 0.5)), ("augment.scale", (0.0, 1.0)),
         ("augment.crop_size", (0, 8)), ("augment.crop_size", (8,)), ("augment.contrast", 1.5),
         ("augment.elastic", -1.0), ("augment.elastic_grid", 1), ("loss.border_weight", -1.0),
-        ("loss.border_sigma", 0.0),
+        ("loss.border_sigma", 0.0), ("eval.scales", (1.0, 0.0)), ("eval.window", (-1,)),
+        ("eval.overlap", 1.0), ("eval.temperature", 0.0),
     ],
 )  # fmt: skip
 def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, key, value):

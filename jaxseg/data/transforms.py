@@ -72,7 +72,7 @@ def apply(
     A scaled image larger than the crop is cropped at a random position, a smaller one placed at
     one. For a model that gives no logits for a border of `context` pixels, it is the position of
     the crop without this border, so that all of the image is trained on; outside the image is its
-    mirror image, as such a model sees it in prediction (`jaxseg/inference.py`).
+    mirror image, as such a model sees it in prediction (`jaxseg/inference`).
 
     Downscaling does not smooth first (as in the DeepLab papers' code).
     """

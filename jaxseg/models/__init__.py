@@ -12,7 +12,7 @@ Images may have any size from 1x1 up, but for
 - the classifier on vgg16 with `fc_padding` "valid": 193 or more, with `rounding` "floor" 224;
 - backbone xception: 7 or more, for its stem is not padded;
 - unet with `padding` "valid": what its `fit` gives. Evaluation and prediction take any size, for
-  they mirror images at their borders (`jaxseg/inference.py`).
+  they mirror images at their borders (`jaxseg/inference`).
 
 What is smaller is refused with a UserError.
 """

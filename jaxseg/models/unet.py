@@ -2,7 +2,7 @@
 
 The paper's net is `padding="valid", batch_norm=False, dropout=(0.5, 0.5)`: unpadded convolutions
 turn 572 pixels into 388, skips are cropped, and an image is predicted tile by tile with its border
-mirrored (`jaxseg/inference.py`). Weights start as in He et al. 2015 (section 3), from a truncated
+mirrored (`jaxseg/inference`). Weights start as in He et al. 2015 (section 3), from a truncated
 normal distribution of the same variance.
 
 The default pads every convolution, so that the logits are as large as the image, and follows each

@@ -108,7 +108,7 @@ def sum_pixels(
       corners: see `ops.resize`.
     """
     (b, H, W), c = pixels[0].shape, logits.shape[-1]
-    rows = _split_rows(H, W, c)[0]
+    rows = split_rows(H, W, c)[0]
     examples = (jnp.zeros((b, rows, c, W), jnp.float32), *(x[:, :rows] for x in pixels))
     explicit, learned, constants = _without_closure(loss, *examples)
 
@@ -187,11 +187,11 @@ def walk(
     All bands have one height. Where it does not divide the image's, the last begins early.
     """
     _, h, w, c = logits.shape
-    height, count = _split_rows(size[0], size[1], c)
+    height, count = split_rows(size[0], size[1], c)
     begins = np.arange(count, dtype=np.int32) * height
     start = np.minimum(begins, size[0] - height)
     matrix = resize.interpolation_matrix(h, size[0], corners)
-    matrices, source_start = _cut(np.stack([matrix[i : i + height] for i in start]))
+    matrices, source_start = cut_columns(np.stack([matrix[i : i + height] for i in start]))
     same = (h, w) == tuple(size)
     columns = None if same else resize.interpolation_matrix(w, size[1], corners)
 
@@ -203,14 +203,14 @@ def walk(
     return jax.lax.scan(scanned, state, parts)[0]
 
 
-def _split_rows(rows: int, columns: int, classes: int) -> tuple[int, int]:
+def split_rows(rows: int, columns: int, classes: int) -> tuple[int, int]:
     """Rows of each band, as even as can be, and how many bands there are."""
     most = max(1, BAND_BYTES // (4 * classes * columns))
     count = -(-rows // most)
     return -(-rows // count), count
 
 
-def _cut(
+def cut_columns(
     matrices: Float[np.ndarray, "n r h"],
 ) -> tuple[Float[np.ndarray, "n r s"], Int[np.ndarray, " n"]]:
     """The columns that each matrix uses, as many for all, and which is the first."""

@@ -163,13 +163,22 @@ def interpolation_matrix(old: int, new: int, corners: str, method: str = "biline
     if method == "nearest":
         return np.eye(old, dtype=np.float32)[i * old // new]
     half_pixel, aligned = (i + 0.5) * old / new - 0.5, i * (old - 1) / max(new - 1, 1)
-    at = half_pixel if corners == "half_pixel" else aligned
+    return matrix_at(half_pixel if corners == "half_pixel" else aligned, old, method)
+
+
+def matrix_at(at: Float[np.ndarray, " new"], old: int, method: str = "bilinear") -> np.ndarray:
+    """[new, old]: the weights of the `old` pixels for the values at the places `at`.
+
+    Places are counted in pixels; whole numbers are their centres. Beyond the outermost centres the
+    border pixel is repeated.
+    """
     kernel, reach = (_linear, 1) if method == "bilinear" else (_cubic, 2)
-    matrix = np.zeros((new, old))
+    matrix = np.zeros((len(at), old))
     for tap in range(1 - reach, reach + 1):
         pixel = np.floor(at).astype(int) + tap
-        # beyond the outermost centres the border pixel is repeated
-        np.add.at(matrix, (i, np.clip(pixel, 0, old - 1)), kernel(np.abs(at - pixel)))
+        np.add.at(
+            matrix, (np.arange(len(at)), np.clip(pixel, 0, old - 1)), kernel(np.abs(at - pixel))
+        )
     return matrix.astype(np.float32)
 
 

@@ -42,11 +42,12 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of the images."""
+    """What became of the files."""
 
     predicted: int
     failures: tuple[Failure, ...]
-    seconds: float  # without compilation
+    seconds: float  # of images without compilation
+    units: int  # images, frames of videos, or pixels of rasters
 
 
 def predict(
@@ -87,7 +88,7 @@ def predict(
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", SizeWarning)  # the command warns once, of all, beforehand
-        size_of = functools.partial(_sizes, model, output, batch_size, resize)
+        size_of = functools.partial(batch_of, model, output, batch_size, resize)
         for batch in _batches(_readable(found, failures, bar), size_of):
             known = programs.setdefault(size_of(batch[0].image)[0], set())
             slots = min((n for n in known if n >= len(batch)), default=len(batch))
@@ -100,7 +101,7 @@ def predict(
                     batch_size=slots,
                 )
             except (UserError, RuntimeError, ValueError) as error:
-                reason = _reason(error, slots)
+                reason = reason_of(error, slots)
                 failures += [Failure(each.path, reason) for each in batch]
             else:
                 writer.write(predictions, [each.target for each in batch])
@@ -108,7 +109,8 @@ def predict(
     seconds = time.perf_counter() - start - (_compile_seconds(model) - compiled)
     order = {path: index for index, path in enumerate(images)}
     failures.sort(key=lambda failure: order[failure.path])
-    return Outcome(len(images) - len(failures), tuple(failures), seconds)
+    done = len(images) - len(failures)
+    return Outcome(done, tuple(failures), seconds, done)
 
 
 def size_warning(model: Model, images: Sequence[Path]) -> str | None:
@@ -152,7 +154,7 @@ def _readable(
             yield each
 
 
-def _sizes(
+def batch_of(
     model: Model,
     output: Output,
     batch_size: int,
@@ -161,12 +163,15 @@ def _sizes(
 ) -> tuple[tuple[int, int], int]:
     """The padded size of an image, and how many such pass together."""
     height, width = padded = model.padded_size(image.shape[:2], resize)
+    if model.has_windows(image.shape[:2], resize):  # which make batches of their own
+        return padded, 1
     if batch_size:
         return padded, batch_size
     pixels = max(height * width, image.shape[0] * image.shape[1])
     on_cpu = model.run.program.parallel.platform == "cpu"
     fit = (_BATCH_PIXELS if on_cpu else _GPU_BATCH_PIXELS) // pixels
-    if output.probabilities is not None or resize is not None:
+    averaged = not model.run.program.views.is_plain
+    if output.probabilities is not None or resize is not None or averaged:
         fit = min(fit, _BATCH_SCORES // (pixels * len(model.names)))
     return padded, min(max(fit, 1), _BATCH)
 
@@ -187,12 +192,12 @@ def _batches(
     yield from waiting.values()
 
 
-def _reason(error: Exception, count: int) -> str:
+def reason_of(error: Exception, count: int) -> str:
     """Why a batch could not be predicted; raises `error` if it is not about its images."""
     if is_out_of_memory(error):
         lower = f"--batch_size={count // 2}, or " if count > 1 else ""
         return f"the device is out of memory: {lower}--resize=N for N pixels on the longer side"
-    if not isinstance(error, UserError):
+    if not isinstance(error, UserError | FileNotFoundError | cv2.error):
         raise error
     return _in_one_line(error)
 
@@ -203,5 +208,7 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _compile_seconds(model: Model) -> float:
-    steps = (model.run.program.predict_step, model.run.program.scores_step)
+    program = model.run.program
+    window_step = program.predicting(program.views).window_step
+    steps = (program.predict_step, program.scores_step, window_step)
     return sum(step.compile_seconds for step in steps if isinstance(step, Announced))

@@ -4,81 +4,38 @@
 """
 
 import dataclasses
-import io
+import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
-from PIL import Image
+from jaxtyping import Float32
+from ml_collections import ConfigDict
 
-from jaxseg import compilation, drawing, files, inference, runs
+from jaxseg import compilation, inference, runs
+from jaxseg.config import check_config
 from jaxseg.data.images import as_rgb
 from jaxseg.data.palettes import Colour
 from jaxseg.data.sizes import Sizes, fitted, with_longer_side
 from jaxseg.data.source import Classes
-from jaxseg.defaults import Config
+from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
+from jaxseg.inference.views import Views
 from jaxseg.models.contract import SegmentationModel
+from jaxseg.prediction import sliding
+from jaxseg.prediction.result import Prediction
 
 Resize = int | Literal["training"] | None
-_DISPLAYED = 1024  # pixels a side of what a notebook shows at most
+TEMPERATURE = "temperature.json"  # of a run's folder
 
 
 class SizeWarning(UserWarning):
     """An image is far larger or smaller than those that the model was trained on."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-    """The class of every pixel of an image; a notebook shows it as a picture."""
-
-    mask: Int32[np.ndarray, "h w"]  # the most likely class: names[mask[y, x]]
-    probabilities: Float32[np.ndarray, "h w c"] | None  # of all classes; None if not asked for
-    names: tuple[str, ...]  # of the classes
-    palette: tuple[Colour, ...]  # RGB of the classes, in 0..255
-    void: int  # the label of pixels without a class in this data; it is never predicted
-    image: UInt8[np.ndarray, "h w 3"]  # what was predicted, RGB
-
-    @property
-    def classes(self) -> Classes:
-        return Classes(self.names, self.palette, self.void)
-
-    def overlay(self) -> Image.Image:
-        """The image tinted by class, above a legend of the classes in it."""
-        return drawing.overlay(self.image, self.mask, self.classes)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the mask as a PNG of class indices, whole or not at all."""
-        with files.replacing(Path(path)) as partial:
-            drawing.write_index_png(partial, self.mask, self.classes)
-
-    def _repr_png_(self) -> bytes:
-        out = io.BytesIO()
-        self._at_most(_DISPLAYED).overlay().save(out, "PNG")
-        return out.getvalue()
-
-    def _at_most(self, side: int) -> "Prediction":
-        """Itself, or reduced to `side` pixels on the longer side, without probabilities."""
-        if max(self.mask.shape) <= side:
-            return self
-        height, width = fitted(self.mask.shape, side)
-        mask = cv2.resize(self.mask, (width, height), interpolation=cv2.INTER_NEAREST)
-        image = with_longer_side(self.image, side)
-        return dataclasses.replace(self, mask=mask, image=image, probabilities=None)
-
-    def __repr__(self) -> str:
-        shares = np.bincount(self.mask.ravel(), minlength=len(self.names)) / self.mask.size
-        order = np.argsort(-shares, kind="stable")[:5]
-        told = [f"{self.names[i]} {shares[i]:.0%}" for i in order if shares[i] >= 0.005]
-        height, width = self.mask.shape
-        return f"Prediction({width}x{height} pixels: {', '.join(told)})"
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -142,8 +99,60 @@ class Model:
         """
         return self.run.program.logits(variables, jnp.asarray(images))
 
+    def with_views(
+        self,
+        *,
+        scales: Sequence[float | int] | None = None,
+        flip: bool | None = None,
+        window: int | Sequence[int] | None = None,
+        overlap: float | int | None = None,
+        temperature: float | int | Literal["run"] | None = None,
+    ) -> "Model":
+        """The same model that sees images otherwise: the values of `config.eval` with these names.
+
+        None leaves a value as it is. The probabilities of all views are averaged, see
+        `jaxseg/inference/views.py`. The temperature "run" is the one that `jaxseg evaluate
+        --fit_temperature` stored with the run.
+
+        Raises:
+          UserError: a value that can't be, or that does not suit the model.
+        """
+        if temperature == "run":
+            temperature = stored_temperature(self.workdir)
+        given = {
+            "scales": None if scales is None else tuple(scales),
+            "flip": flip,
+            "window": (window,) if isinstance(window, int) else window and tuple(window),
+            "overlap": overlap,
+            "temperature": temperature,
+        }
+        given = {key: value for key, value in given.items() if value is not None}
+        if not given:
+            return self
+        plain = to_dict(self.config)
+        plain["eval"].update(given)
+        config = check_config(ConfigDict(plain))
+        views = Views.of(config.eval)
+        views.check(self.module)
+        steps = self.run.program.predicting(views)
+        program = dataclasses.replace(
+            self.run.program,
+            views=views,
+            predict_step=steps.predict_step,
+            scores_step=steps.scores_step,
+        )
+        return Model(dataclasses.replace(self.run, program=program, config=config))
+
     def predict(
-        self, image: Any, *, probabilities: bool = True, resize: Resize = None
+        self,
+        image: Any,
+        *,
+        probabilities: bool = True,
+        resize: Resize = None,
+        scales: Sequence[float | int] | None = None,
+        flip: bool | None = None,
+        window: int | Sequence[int] | None = None,
+        temperature: float | int | Literal["run"] | None = None,
     ) -> Prediction:
         """Label every pixel of an image.
 
@@ -154,6 +163,10 @@ class Model:
           resize: predict at another size, where the image's objects are larger or smaller than
             those of the training: so many pixels on the longer side, or "training", the median of
             the training images. The prediction comes back at the image's own size.
+          scales: see `with_views`, as for the next three; None is what the run has.
+          flip: left to right, too.
+          window: pixels a side, or rows and columns.
+          temperature: a number, or "run".
 
         Raises:
           UserError: it is no image, or the model can't take one of this size.
@@ -161,7 +174,9 @@ class Model:
         Warns:
           SizeWarning: it is far larger or smaller than the images of the training.
         """
-        return self._predict([image], probabilities=probabilities, resize=resize)[0]
+        views = {"scales": scales, "flip": flip, "window": window, "temperature": temperature}
+        model = self.with_views(**views)
+        return model._predict([image], probabilities=probabilities, resize=resize)[0]
 
     def predict_batch(
         self,
@@ -194,7 +209,7 @@ class Model:
         if not found:
             return []
         longer = self._longer_side(resize)
-        if longer is None:
+        if longer is None and not self.run.program.views.has_window:  # for images larger by design
             self._warn_of_sizes(found)
         inputs = [with_longer_side(image, longer) for image in found]
         padded = [inference.padded_size(image.shape[:2], self.config) for image in inputs]
@@ -203,15 +218,19 @@ class Model:
                 f"predict_batch got images of several padded sizes ({_listed(padded)}), expected "
                 "one: see `padded_size`"
             )
-        masks, scores = self._compute(
-            inference.padded_batch(inputs, self.config, batch_size),
-            with_scores=probabilities or longer is not None,
-        )
+        with_scores = probabilities or longer is not None
+        if self.has_windows(inputs[0].shape[:2]):
+            slid = [self._slide(image, keep=with_scores) for image in inputs]
+            masks, scores = [mask for mask, _ in slid], [own for _, own in slid]
+            scores = scores if with_scores else None
+        else:
+            batch = inference.padded_batch(inputs, self.config, batch_size)
+            masks, scores = self._compute(batch, with_scores=with_scores)
         out = []
         for slot, (image, small) in enumerate(zip(found, inputs, strict=True)):
             height, width = small.shape[:2]
-            mask = masks[slot, :height, :width].copy()  # of its own: the batch's memory goes
-            own = None if scores is None else scores[slot, :height, :width].copy()
+            mask = masks[slot][:height, :width].copy()  # of its own: the batch's memory goes
+            own = None if scores is None else scores[slot][:height, :width].copy()
             if longer is not None and own is not None:
                 mask, own = inference.at_size(own, image.shape[:2], keep=probabilities)
             out.append(Prediction(mask, own, self.names, self.palette, self.classes.void, image))
@@ -225,6 +244,28 @@ class Model:
             return np.asarray(self.run.program.predict_step(self.variables, batch)), None
         masks, scores = self.run.program.scores_step(self.variables, batch)
         return np.asarray(masks), np.asarray(scores)
+
+    def has_windows(self, size: tuple[int, int], resize: Resize = None) -> bool:
+        """Whether windows slide over an image of this height and width; else one covers it."""
+        padded = self.padded_size(size, resize)
+        return self.run.program.views.for_size(padded, self.module).has_window
+
+    def rows(
+        self, read: sliding.Read, size: tuple[int, int]
+    ) -> Iterator[tuple[int, Float32[np.ndarray, "_ w c"]]]:
+        """The probabilities of an image by windows, a few rows at a time: see `sliding.slide`."""
+        return sliding.slide(self.run.program, self.variables, read, size, self.config)
+
+    def _slide(self, image: np.ndarray, *, keep: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """The mask and, if they are to be kept, the probabilities of an image by windows."""
+        size = height, width = image.shape[:2]
+        mask = np.empty(size, np.int32)
+        scores = np.empty((height, width, len(self.names)), np.float32) if keep else None
+        for first, rows in self.rows(lambda low, high: image[low:high], size):
+            mask[first : first + len(rows)] = rows.argmax(-1)
+            if scores is not None:
+                scores[first : first + len(rows)] = rows
+        return mask, scores
 
     def _longer_side(self, resize: Resize) -> int | None:
         if resize is None:
@@ -254,6 +295,21 @@ class Model:
             f"Model({str(self.workdir)!r}, step {self.step}: {self.config.model.name}, "
             f"{len(self.names)} classes)"
         )
+
+
+def stored_temperature(workdir: Path) -> float:
+    """What `jaxseg evaluate --fit_temperature` wrote; raises UserError if it did not."""
+    path = workdir / TEMPERATURE
+    try:
+        return float(json.loads(path.read_text())["temperature"])
+    except FileNotFoundError:
+        raise UserError(
+            f"temperature is 'run', but there is no {path}: give a number, or fit one first"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f'{path} holds no {{"temperature": NUMBER}}: fit it again, or give a number'
+        ) from None
 
 
 def load(

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from jaxseg import drawing, files
-from jaxseg.prediction.model import Prediction
+from jaxseg.prediction.result import Prediction
 
 MASK, OVERLAY = ".png", "_overlay.png"
 

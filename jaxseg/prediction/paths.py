@@ -10,6 +10,8 @@ from typing import NoReturn
 from jaxseg.data.layout import SUFFIXES
 from jaxseg.errors import UserError
 
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -77,7 +79,7 @@ def _walk(folder: Path, out: Path, counts: Counter[str]) -> Iterator[Path]:
         counts["hidden"] += sum(name.startswith(".") for name in [*subfolders, *names])
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
-            if Path(name).suffix.lower() in SUFFIXES:
+            if Path(name).suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES):
                 yield Path(root, name)
             else:
                 counts["others"] += 1

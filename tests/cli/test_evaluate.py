@@ -1,7 +1,11 @@
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from jaxseg import data
+from jaxseg.prediction.model import load
 
 
 def test_evaluate_writes_what_it_prints(workdir, jaxseg):
@@ -42,9 +46,45 @@ def test_a_run_is_evaluated_and_predicts_with_other_values(workdir, jaxseg, tmp_
 
 
 @pytest.mark.parametrize(
+    "views",
+    [
+        {"scales": (0.5, 1.0, 1.25), "flip": True, "temperature": 1.5},
+        {"scales": (1.0, 1.5), "window": (24,), "window_weights": "gaussian"},
+    ],
+)
+def test_views_are_averaged_in_evaluation_as_in_prediction(workdir, jaxseg, views):
+    """On eight devices at once and image by image; the loss is the plain image's, if any."""
+    argv = [f"--config.eval.{key}={value}" for key, value in views.items()]
+    plain, _, _ = jaxseg("evaluate", "--workdir", workdir)
+    code, _, err = jaxseg("evaluate", "--workdir", workdir, *argv)
+    assert (plain, code) == (0, 0), err
+    folder = workdir / "eval/val"
+    scores = json.loads(next(folder.glob(f"*{list(views)[-1]}*.json")).read_text())
+    step = scores["step"]
+    loss = json.loads((folder / f"{step}.json").read_text())["loss"]
+    assert scores["loss"] == (None if "window" in views else pytest.approx(loss, rel=1e-5))
+    changes = {f"eval.{key}": value for key, value in views.items()}
+    model = load(workdir, step=step, changes=changes)
+    source = data.load(model.config.dataset, "val")
+    confusion = np.zeros((5, 5), int)
+    for i in range(len(source)):
+        label = source[i]["label"]
+        mask = model.predict(source[i]["image"], probabilities=False).mask
+        valid = label != source.classes.void
+        np.add.at(confusion, (label[valid], mask[valid]), 1)
+    difference = np.abs(confusion - np.array(scores["confusion"])).sum()
+    assert difference <= 4  # pixels on the border between two classes, by rounding
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ("eval.size_multipel=64", "the config has no key 'eval.size_multipel'"),
+        ("eval.scales=(0,)", "config.eval.scales is (0.0,), expected more than 0"),
+        (
+            "eval.window_weights=round",
+            "config.eval.window_weights is 'round'; known: flat, gaussian",
+        ),
         ("eval.size_multiple=0", "config.eval.size_multiple is 0, expected at least 1"),
         ("model.width=8", "does not fit this config's model"),
         ("augment.flip", "--config.augment.flip has no value: write --config.augment.flip=VALUE"),

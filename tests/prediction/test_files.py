@@ -223,7 +223,7 @@ def test_probabilities_make_smaller_batches(model, monkeypatch):
     monkeypatch.setattr(prediction_files, "_BATCH_SCORES", 3 * 64 * 64 * 5)
     image = np.zeros((64, 64, 3), np.uint8)
     masks, scores = Output(model.names), Output(model.names, "npz")
-    size = functools.partial(prediction_files._sizes, model)
+    size = functools.partial(prediction_files.batch_of, model)
     assert size(masks, 0, None, image) == ((64, 64), 8)
     assert size(scores, 0, None, image) == ((64, 64), 3)
     assert size(scores, 7, None, image) == ((64, 64), 7)  # as it was asked for

@@ -17,7 +17,8 @@ import jaxseg
 from jaxseg import data
 from jaxseg.data.palettes import voc_palette
 from jaxseg.errors import UserError
-from jaxseg.prediction.model import Prediction, SizeWarning
+from jaxseg.prediction.model import SizeWarning, stored_temperature
+from jaxseg.prediction.result import Prediction
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 255, (32, 32, 3), np.uint8)
@@ -166,6 +167,46 @@ def test_a_run_opens_at_a_step_with_changed_values(run_with_averages):
         jaxseg.load(run_with_averages, changes={"eval.canvs": 3})
     with pytest.raises(UserError, match="no checkpoint of step '7'"):
         jaxseg.load(run_with_averages, step=7)
+
+
+def test_views_of_one_call_and_of_the_model(model, tmp_path):
+    views = {"scales": (0.5, 1.0), "flip": True, "temperature": 2.0}
+    found = model.predict(IMAGE, **views)
+    seen = model.with_views(**views)
+    np.testing.assert_array_equal(found.probabilities, seen.predict(IMAGE).probabilities)
+    assert seen.config.eval.scales == (0.5, 1.0)
+    assert model.config.eval.scales == (1.0,)
+    plain = model.predict(IMAGE)
+    assert np.abs(found.probabilities - plain.probabilities).max() > 1e-3
+    assert model.with_views() is model
+    # the mean of its views, each of which is an image of its own
+    turned = model.predict(np.ascontiguousarray(IMAGE[:, ::-1])).probabilities[:, ::-1]
+    both = model.predict(IMAGE, flip=True).probabilities
+    np.testing.assert_allclose(both, (plain.probabilities + turned) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ({"scales": ()}, r"scales is \(\), expected at least one"),
+        ({"scales": (0,)}, r"scales is \(0\.0,\), expected more than 0"),
+        ({"temperature": 0}, "temperature is 0.0, expected more than 0"),
+        ({"temperature": "run"}, "no .*temperature.json: give a number, or fit one first"),
+        ({"window": (1, 2, 3)}, "expected one number or rows and columns"),
+    ],
+)
+def test_wrong_views_are_refused(model, views, message):
+    with pytest.raises(UserError, match=message):
+        model.predict(IMAGE, **views)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"temperature": "hot"}', "{}"])
+def test_a_stored_temperature_that_is_none(tmp_path, text):
+    (tmp_path / "temperature.json").write_text(text)
+    with pytest.raises(UserError, match=r'holds no \{"temperature": NUMBER\}'):
+        stored_temperature(tmp_path)
+    (tmp_path / "temperature.json").write_text('{"temperature": 1.25, "before": 0.1}')
+    assert stored_temperature(tmp_path) == 1.25
 
 
 def prediction(height, width):

@@ -10,9 +10,11 @@ from jaxseg.config import check_config
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.models.classifier import Classifier
+from jaxseg.models.deeplabv3 import DeepLabV3
 from jaxseg.models.fcn_resnet import FCNResNet
 from jaxseg.models.unet import UNet
 from jaxseg.ops.resize import resize
+from jaxseg.overrides import override_config
 from jaxseg.program import build_program
 
 
@@ -203,6 +205,37 @@ def test_any_image_comes_back_at_its_size(tiny_config, one_device, model):
         )
         assert mask.shape == size
         assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def test_another_output_stride_in_evaluation_is_a_model_built_with_it(
+    tiny_config, one_device, run_compiled
+):
+    """`--config.model.output_stride=8` of a run that was trained at 16."""
+    options = "backbone=resnet18,width_multiplier=0.0625,aspp_channels=8,image_pooling=False"
+    tiny_config.model = defaults.model_config(f"deeplabv3,{options}")
+    shapes = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(
+        lambda leaf: rng.uniform(0.1, 1, leaf.shape).astype(leaf.dtype), shapes.state_shapes()
+    )
+    changed = override_config(tiny_config, "evaluate", ["--config.model.output_stride=8"])
+    program = build_program(check_config(changed), CLASSES, announce=lambda _: None)
+    batch = {"image": rng.integers(0, 255, (1, 64, 64, 3), np.uint8), "size": np.full((1, 2), 64)}
+    _, found = program.scores_step(state.eval_variables, batch)
+    small = {"width_multiplier": 0.0625, "aspp_channels": 8, "image_pooling": False}
+    built = DeepLabV3(3, "resnet18", output_stride=8, **small)
+
+    def expected(images, variables):
+        logits, _ = built.apply(variables, images, train=False)
+        assert logits.shape[1:3] == (8, 8)
+        return jax.nn.softmax(resize(logits, (64, 64)))
+
+    mean, std = (np.array(getattr(tiny_config.dataset, key)) for key in ("mean", "std"))
+    normal = jnp.asarray((batch["image"] - mean) / std, jnp.float32)
+    np.testing.assert_allclose(
+        found, run_compiled(expected, normal, state.eval_variables), atol=1e-5
+    )
+    assert shapes.model.output_stride == 16
 
 
 def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_device):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import tiling
+from jaxseg.inference import tiling
 
 
 class Blur:

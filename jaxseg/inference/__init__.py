@@ -9,20 +9,25 @@ from typing import Any
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
-from jaxseg import tiling
 from jaxseg.data import padding
 from jaxseg.errors import UserError
+from jaxseg.inference import averages, tiling
+from jaxseg.inference.views import PLAIN, Views
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import bands
 from jaxseg.ops.resize import resize
 
 
-def check(model: SegmentationModel, crop_size: tuple[int, int], tile_size: int) -> None:
-    """Raise UserError unless `model` can train on such crops and predict by such tiles."""
+def check(
+    model: SegmentationModel, crop_size: tuple[int, int], tile_size: int, views: Views = PLAIN
+) -> None:
+    """Raise UserError unless `model` can train on such crops and predict by these tiles, views."""
+    views.check(model)
     if not model.labels_pixels:
         raise UserError(
             "model classifier: fc_padding is 'valid', which labels patches of the image and not "
@@ -73,9 +78,14 @@ def scores(
     sizes: Int[Array, "b 2"],
     *,
     tile_size: int = 0,
+    views: Views = PLAIN,
 ) -> Float[Array, "b h w k"]:
-    """The probability of each class at every pixel: the softmax of `logits`."""
-    return jax.nn.softmax(logits(model, variables, images, sizes, tile_size=tile_size))
+    """The probability of each class at every pixel, the softmax of `logits`; of views, the mean."""
+    views = views.for_size(images.shape[1:3], model)
+    if not views.is_plain:
+        return averages.scores(model, variables, images, sizes, tile_size, views)
+    found = logits(model, variables, images, sizes, tile_size=tile_size)
+    return jax.nn.softmax(found if views.temperature == 1 else found / views.temperature)
 
 
 def classes(
@@ -85,17 +95,26 @@ def classes(
     sizes: Int[Array, "b 2"],
     *,
     tile_size: int = 0,
+    views: Views = PLAIN,
 ) -> Int[Array, "b h w"]:
-    """The most likely class of every pixel.
+    """The most likely class of every pixel, by the mean probabilities of `views`.
+
+    Besides the features of one pass it holds the logits of all views, at the head's own stride.
+    Where these are more than one float32 for each pixel and class (U-Net's), and with windows, it
+    holds that instead: a running sum of probabilities.
 
     Args:
       model: in evaluation mode.
       variables: its parameters and statistics.
       images: normalised.
       sizes: height and width of each image without padding at the bottom and on the right. Only
-        models with context look at it, others see the padding.
+        models with context look at it, others see the padding, which a flip puts on the left.
       tile_size: of `tiling.overlap_tile`, for models with context.
+      views: what is averaged; `views.PLAIN` is one pass over the whole image.
     """
+    views = views.for_size(images.shape[1:3], model)
+    if not views.is_plain:
+        return averages.classes(model, variables, images, sizes, tile_size, views)
 
     def read(logits: Array, size: tuple[int, int]) -> Array:
         return bands.argmax(logits, size, model.corners)
@@ -112,13 +131,35 @@ def classes_and_losses(
     loss: WeightedSum,
     *,
     tile_size: int = 0,
+    views: Views = PLAIN,
 ) -> tuple[Int[Array, "b h w"], dict[str, Float[Array, "..."]]]:
-    """`classes`, and from the same pass each loss's sum and count, see `WeightedSum.sums`.
+    """`classes`, and what `WeightedSum.sums` gives for each loss, of one plain pass.
 
-    Other arguments as in `classes`. Logits are never held at the labels' size, and a tile's losses
-    are added up as it is computed.
+    Whatever the views, losses are training's, of the whole image as it is: that view gives them if
+    it is among them, else a pass of their own. With a window that pass could need more memory than
+    there is: there are no losses then, as in `WeightedSum.no_sums`.
+
+    Other arguments as in `classes`. Logits are never held at the labels' size, but where the model
+    gives them so, and a tile's losses are added up as it is computed.
     """
+    if views.has_window:
+        found = classes(model, variables, images, sizes, tile_size=tile_size, views=views)
+        return found, {name: jnp.zeros(()) for name in loss.losses}
+    if views.is_plain:
+        return _plain_classes_and_losses(model, variables, images, sizes, labels, loss, tile_size)
+    best, plain = averages.classes_and_logits(model, variables, images, sizes, tile_size, views)
+    return best, loss.sums(plain, labels, corners=model.corners)
 
+
+def _plain_classes_and_losses(
+    model: SegmentationModel,
+    variables: Mapping[str, Any],
+    images: Array,
+    sizes: Array,
+    labels: Array,
+    loss: WeightedSum,
+    tile_size: int,
+) -> tuple[Array, dict[str, Array]]:
     def read(images: Array, labels: Array) -> tuple[Array, dict[str, Array]]:
         logits, _ = model.apply(variables, images, train=False)
         size = (labels.shape[1], labels.shape[2])
