@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from jaxseg import inference
-from jaxseg.evaluators import Evaluator
+from jaxseg.evaluators import Evaluator, OnHost, PerImage, Summed, needs_scores
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.state import TrainState
@@ -132,10 +132,13 @@ def eval_step(
     loss: WeightedSum,
     tile_size: int = 0,
     axis_name: str | None = None,
-) -> tuple[dict[str, Any], dict[str, Float[Array, "2"]]]:
-    """The sums of every evaluator, and the sum and count of every loss, over `batch`.
+) -> tuple[dict[str, Any], dict[str, Float[Array, "2"]], dict[str, Any]]:
+    """The evaluators' sums, the sum and count of every loss, and what is kept of each image.
 
-    They are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
+    The last is {"rows": [b, k] by evaluator} and, where one measures on the host, "prediction",
+    uint16 [b h w] (see `evaluators`). Nothing of it crosses devices.
+
+    All are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
     `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that
     both come from one pass through the model. The losses are those of training, without auxiliary
     heads and without weights of pixels.
@@ -145,11 +148,20 @@ def eval_step(
     prediction, losses = inference.classes_and_losses(
         model, variables, images, batch["size"], labels, loss, tile_size=tile_size
     )
-    if any(each.needs_scores for each in evaluators.values()):
+    if needs_scores(evaluators):
         scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
         batch = {**batch, "scores": scores}
-    sums = {name: each.update(prediction, batch) for name, each in evaluators.items()}
-    return _sum_devices((sums, losses), axis_name)
+    sums, rows = {}, {}
+    for name, each in evaluators.items():
+        if isinstance(each, Summed):
+            sums[name] = each.update(prediction, batch)
+        elif isinstance(each, PerImage):
+            rows[name] = each.rows(prediction, batch)
+    images: dict[str, Any] = {"rows": rows}
+    if any(isinstance(each, OnHost) for each in evaluators.values()):
+        images["prediction"] = prediction.astype(jnp.uint16)
+    sums, losses = _sum_devices((sums, losses), axis_name)
+    return sums, losses, images
 
 
 def predict_step(
