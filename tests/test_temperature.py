@@ -1,5 +1,6 @@
 """The temperature that is fitted is the one that an optimiser finds."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from jaxseg import data, parallel, temperature
 from jaxseg.config import check_config
+from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.program import build_program
 
@@ -19,13 +21,37 @@ def nll(logits, labels, t):
     return float((log_sum - np.take_along_axis(z, labels[..., None], -1)[..., 0]).mean())
 
 
+def drawn(logits):
+    """Labels drawn with the probabilities of logits."""
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    threshold = np.random.default_rng(1).random((*p.shape[:-1], 1))
+    return (p.cumsum(-1) < threshold).sum(-1).clip(0, p.shape[-1] - 1).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Images with these labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: Classes
+
+    def __len__(self):
+        return len(self.images)
+
+    def size(self, index, /):
+        return self.labels[index].shape
+
+    def __getitem__(self, index, /):
+        return Example(image=self.images[index], label=self.labels[index], name=str(index))
+
+
 @pytest.mark.parametrize("true", [0.31, 1.0, 4.7])
 def test_the_parabola_finds_the_minimum(true):
     """Of logits that are right once divided by `true`."""
-    rng = np.random.default_rng(0)
-    right = rng.normal(size=(20000, 4)) * 2
-    p = np.exp(right) / np.exp(right).sum(-1, keepdims=True)
-    labels = (p.cumsum(-1) < rng.random((20000, 1))).sum(-1).clip(0, 3)
+    right = np.random.default_rng(0).normal(size=(20000, 4)) * 2
+    labels = drawn(right)
     curve = functools.partial(nll, right * true, labels)
     best = minimize_scalar(curve, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-6})
     found, lowest = temperature.minimum([curve(t) for t in temperature.TEMPERATURES])
@@ -53,17 +79,18 @@ def test_a_split_is_fitted_by_its_own_logits(tiny_config, monkeypatch, way):
     last = state.params["logits"]
     surer = {**last, "kernel": 9 * last["kernel"]}
     state = state.replace(params={**state.params, "logits": surer})
-    fitted = temperature.fit(program, config, program.parallel.place_state(state), source)
-    examples = [source[i] for i in range(len(source))]
-    logits = jax.jit(program.logits)(
-        state.eval_variables, np.stack([example["image"] for example in examples])
-    )
-    labels = np.stack([example["label"] for example in examples])
+    images = np.stack([source[i]["image"] for i in range(len(source))])
+    logits = np.asarray(jax.jit(program.logits)(state.eval_variables, images))
+    labels = drawn(logits / 2.5)
+    labels[:, :5] = source.classes.void
+    state = program.parallel.place_state(state)
+    fitted = temperature.fit(program, config, state, Labelled(images, labels, source.classes))
     valid = labels != source.classes.void
-    curve = functools.partial(nll, np.asarray(logits)[valid], labels[valid])
+    curve = functools.partial(nll, logits[valid], labels[valid])
     best = minimize_scalar(curve, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-6})
     assert fitted["nll_before"] == pytest.approx(curve(1.0), rel=1e-4)
     assert fitted["temperature"] == pytest.approx(best.x, rel=5e-3)
     assert fitted["nll"] == pytest.approx(best.fun, rel=1e-3)
     assert fitted["nll"] < fitted["nll_before"]
+    assert fitted["temperature"] == pytest.approx(2.5, rel=0.1)
     assert fitted["examples"] == 7

@@ -1,6 +1,6 @@
 """What the evaluators beside mIoU found, on the page of a run: images, boundaries, calibration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxseg.metrics import percent
@@ -116,7 +116,7 @@ def _calibration(scores: Mapping[str, Any], what: str) -> str:
     return tiles(numbers) + f'<div class="charts">{chart}</div>' + table
 
 
-def _interval(interval: list[float] | None) -> str:
+def _interval(interval: Sequence[float] | None) -> str:
     return "-" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
 
 
