@@ -1,5 +1,6 @@
 """The evaluation of a split: every example once at full size, on any number of devices."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,12 @@ from jaxseg import files, hosts
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
+from jaxseg.evaluators import directions
+from jaxseg.evaluators._collecting import Collection, add
 from jaxseg.program import Program
 from jaxseg.state import TrainState
+
+Outputs = tuple[Any, Any, Any]  # of `steps.eval_step`
 
 
 def evaluate(
@@ -42,13 +47,14 @@ def evaluate(
       The scores of all evaluators; "loss", training's over the split, but without auxiliary heads
       and the border's weight map. Dice and its kind are of the split as one batch; with a loss
       that does not add up (OHEM, Lovász of a batch; with tiles any of images) it is None;
-      "examples", the number that counted; "skipped", of those that could not be read.
+      "examples", the number that counted; "skipped", of those that could not be read; "protocol",
+      how all of it was measured.
     """
-    sums: Any = (
-        {name: evaluator.init() for name, evaluator in program.evaluators.items()},
-        program.loss.no_sums(),
-    )
-    examples, pending = 0, []
+
+    def step(batch: pipeline.Batch) -> Outputs:
+        arrays = program.parallel.place(batch.for_evaluation())
+        return program.eval_step(state.eval_variables, arrays)
+
     devices = program.parallel.num_devices
     skipped = pipeline.Skipped(announce)
     batches = pipeline.eval_batches(
@@ -62,32 +68,65 @@ def evaluate(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    with batches:
-        for batch in watch(batches):
-            arrays = program.parallel.place(batch.for_evaluation())
-            pending.append(program.eval_step(state.eval_variables, arrays))
-            examples += int(batch.mask.sum())
-            if len(pending) > 1:  # one behind, so that the device never waits for the host
-                sums = _add(sums, pending.pop(0))
-    for more in pending:
-        sums = _add(sums, more)
-    scores = {"examples": hosts.add_up(examples), "skipped": hosts.add_up(len(skipped))}
-    for name, evaluator in program.evaluators.items():
-        scores.update(evaluator.compute(sums[0][name]))
-    return {**scores, **program.loss.of_split(sums[1])}
+    with batches, Collection(program.evaluators, config.pipeline.workers) as found:
+        losses = run(step, watch(batches), found, program.parallel.local, program.loss.no_sums())
+        scores = found.compute()
+    return {
+        "examples": hosts.add_up(found.examples),
+        "skipped": hosts.add_up(len(skipped)),
+        **scores,
+        **program.loss.of_split(losses),
+        "protocol": protocol(program, config, state),
+    }
 
 
-def _add(sums: Any, more: Any) -> Any:
-    """Addition in the width of `sums`, on the host."""
-    return jax.tree.map(lambda a, b: a + np.asarray(b).astype(a.dtype), sums, more)
+def run(
+    step: Callable[[pipeline.Batch], Outputs],
+    batches: Iterator[pipeline.Batch],
+    found: Collection,
+    local: Callable[[Any], np.ndarray],
+    losses: Any,
+) -> Any:
+    """Add what `step` gives for all batches to `found`; returns `losses` with theirs added.
+
+    It is one batch behind, so that the device never waits for the host. `local` reads an array by
+    example, of this process's examples.
+    """
+    pending: list[tuple[pipeline.Batch, Outputs]] = []
+
+    def take(losses: Any) -> Any:
+        batch, (sums, more, images) = pending.pop(0)
+        found.add(sums, jax.tree.map(local, images), batch)
+        return add(losses, more)
+
+    for batch in batches:
+        pending.append((batch, step(batch)))
+        if len(pending) > 1:
+            losses = take(losses)
+    return take(losses) if pending else losses
 
 
-def scores_path(workdir: Path, split: str, step: int, changes: Sequence[str] = ()) -> Path:
-    """`eval/SPLIT/STEP.json`; `changes` of the config stand in its name."""
-    words = [re.sub(r"^-*config\.| ", "", change) for change in changes]
-    words = [re.sub(r"[^\w.=,()+-]", "_", word) for word in words]
+def protocol(program: Program, config: Config, state: TrainState) -> dict[str, Any]:
+    """What stands beside the numbers: how each evaluator measures, and what saw which images."""
+    better = directions(program.evaluators).get(config.best_metric)
+    return {
+        "best_metric": {"name": config.best_metric, "higher_is_better": better},
+        "weights": "averages" if state.ema is not None else "parameters",
+        "dtype": config.dtype,
+        "eval": json.loads(json.dumps(dataclasses.asdict(config.eval))),
+        **{name: evaluator.protocol for name, evaluator in program.evaluators.items()},
+    }
+
+
+def scores_path(workdir: Path, split: str, step: int | str, changes: Sequence[str] = ()) -> Path:
+    """`eval/SPLIT/STEP.json`; `changes` of the config stand in its name.
+
+    What has no step, such as a folder of masks, has a word for it.
+    """
+    words = [re.sub(r"^-*config\.|[ '\"]", "", change) for change in changes]
+    words = [re.sub(r"[^\w.=,()+-]", "_", word) for word in [str(step), *words]]
     folder = workdir / "eval" / re.sub(r"[^\w.=+:%\[\]-]", "_", split)
-    return folder / ("-".join([str(step), *words])[:200] + ".json")
+    return folder / ("-".join(words)[:200] + ".json")
 
 
 def read_scores(workdir: Path, split: str, step: int) -> dict[str, Any]:
@@ -96,7 +135,11 @@ def read_scores(workdir: Path, split: str, step: int) -> dict[str, Any]:
 
 
 def write_scores(
-    scores: dict[str, Any], split: str, step: int, workdir: Path, changes: Sequence[str] = ()
+    scores: dict[str, Any],
+    split: str,
+    step: int | str,
+    workdir: Path,
+    changes: Sequence[str] = (),
 ) -> Path:
     """Write `scores_path`, whole or not at all."""
     path = scores_path(workdir, split, step, changes)

@@ -153,6 +153,26 @@ def add_up(number: int) -> int:
     return int(multihost_utils.process_allgather(np.int32(number)).sum())
 
 
+def highest(number: int) -> int:
+    """The highest of all processes' `number`."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.process_allgather(np.int32(number)).max())
+
+
+def gather(rows: np.ndarray) -> np.ndarray:
+    """All processes' float64 [n, k], one below the other; n may differ, k may not."""
+    if jax.process_count() == 1:
+        return rows
+    counts = multihost_utils.process_allgather(np.int32(len(rows)))
+    padded = np.zeros((int(counts.max()), rows.shape[1]))
+    padded[: len(rows)] = rows
+    # as integers: JAX would round float64 to float32
+    everyone = np.asarray(multihost_utils.process_allgather(padded.view(np.uint32)))
+    parts = [np.ascontiguousarray(part[:n]) for part, n in zip(everyone, counts, strict=True)]
+    return np.concatenate(parts).view(np.float64)
+
+
 @contextlib.contextmanager
 def failing_together() -> Iterator[None]:
     """In a run of several processes, an error in here ends all of them at once.

@@ -4,13 +4,15 @@ mIoU is a ratio of sums over the split, not a mean of ratios over batches: the m
 first, at the labels' own resolution, and read once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
+
+_DRAWS_AT_ONCE = 100  # test sets of a bootstrap, whose counts of images are held
 
 
 def confusion_matrix(
@@ -40,28 +42,22 @@ def scores(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
     true_positive = np.diag(confusion).astype(np.float64)
     truth, predicted = confusion.sum(1), confusion.sum(0)
     union = truth + predicted - true_positive
-    iou = _ratio(true_positive, union)
-    recall = _ratio(true_positive, truth)
+    iou = ratio(true_positive, union)
+    recall = ratio(true_positive, truth)
     total = int(confusion.sum())
     present = union > 0
     named = {
         "iou": iou,
         "accuracy": recall,
-        "dice": _ratio(2 * true_positive, truth + predicted),
+        "dice": ratio(2 * true_positive, truth + predicted),
     }
     return {
-        "miou": _mean(iou),
+        "miou": mean(iou),
         "pixel_accuracy": float(true_positive.sum() / total) if total else None,
-        "mean_accuracy": _mean(recall),
+        "mean_accuracy": mean(recall),
         "frequency_weighted_iou": float(np.nansum(truth * iou) / total) if total else None,
-        **{
-            key: {
-                n: None if np.isnan(v) else float(v)
-                for n, v in zip(class_names, value, strict=True)
-            }
-            for key, value in named.items()
-        },
-        "mean_dice": _mean(named["dice"]),
+        **{key: by_name(value, class_names) for key, value in named.items()},
+        "mean_dice": mean(named["dice"]),
         "absent": [n for n, p in zip(class_names, present, strict=True) if not p],
         "confusion": confusion.tolist(),
     }
@@ -83,14 +79,47 @@ def bootstrap_miou(
       draws: how many test sets are drawn.
       seed: of the draws.
     """
-    images = len(counts)
-    if not images or not np.sum(counts):
+    if not len(counts) or not np.sum(counts):
         return None
-    drawn = np.random.default_rng(seed).multinomial(images, [1 / images] * images, size=draws)
-    both, truth, predicted = np.moveaxis(np.tensordot(drawn, np.asarray(counts, float), 1), -1, 0)
-    iou = _ratio(both, truth + predicted - both)  # a class that a draw lacks has none in it
-    miou = np.nanmean(iou[np.isfinite(iou).any(1)], axis=1)
-    low, high = np.quantile(miou, [(1 - confidence) / 2, (1 + confidence) / 2])
+
+    def miou(totals: np.ndarray) -> np.ndarray:
+        both, truth, predicted = np.moveaxis(totals, -1, 0)
+        return rows_mean(ratio(both, truth + predicted - both))  # of classes that a draw has
+
+    return bootstrap(counts, miou, confidence=confidence, draws=draws, seed=seed)
+
+
+def bootstrap(
+    rows: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    *,
+    confidence: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Interval of a score over the choice of images; None where it is undefined.
+
+    The percentile bootstrap, as in `bootstrap_miou`, of any score of sums over images: a mean over
+    images is one, of two columns.
+
+    Args:
+      rows: [images, ...].
+      score: [draws, ...], sums of rows, to [draws]; NaN where undefined.
+      confidence: of the interval.
+      draws: how many sets of images are drawn, with replacement.
+      seed: of the draws.
+    """
+    images, rng, values = len(rows), np.random.default_rng(seed), []
+    rows = np.asarray(rows, float)
+    for start in range(0, draws if images else 0, _DRAWS_AT_ONCE):
+        size = min(_DRAWS_AT_ONCE, draws - start)
+        drawn = rng.multinomial(images, [1 / images] * images, size=size)
+        values.append(score(np.tensordot(drawn, rows, 1)))
+    values = np.concatenate(values) if values else np.zeros(0)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
@@ -105,8 +134,8 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"{name:<{width}}  {row[0]:>6}  {row[1]:>10}  {row[2]:>6}  {100 * pixels:8.2f}"
         )
-    mean = tuple(percent(result[key]) for key in ("miou", "mean_accuracy", "mean_dice"))
-    lines.append(f"{'mean':<{width}}  {mean[0]:>6}  {mean[1]:>10}  {mean[2]:>6}")
+    means = tuple(percent(result[key]) for key in ("miou", "mean_accuracy", "mean_dice"))
+    lines.append(f"{'mean':<{width}}  {means[0]:>6}  {means[1]:>10}  {means[2]:>6}")
     lines.append(
         f"pixel accuracy {percent(result['pixel_accuracy'])} %, "
         f"frequency-weighted IoU {percent(result['frequency_weighted_iou'])} %"
@@ -116,13 +145,35 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """NaN where there is nothing to divide by."""
+    with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def _mean(values: np.ndarray) -> float | None:
+def mean(values: np.ndarray) -> float | None:
+    """Of what is no NaN; None if nothing is left."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def rows_mean(values: np.ndarray) -> np.ndarray:
+    """[n, k] -> [n], of what is no NaN; NaN for rows of nothing else."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0).sum(1), known.sum(1))
+
+
+def by_name(values: np.ndarray, names: Sequence[str]) -> dict[str, float | None]:
+    """A value for each class, None for NaN."""
+    pairs = zip(names, values, strict=True)
+    return {name: None if np.isnan(value) else float(value) for name, value in pairs}
+
+
+def interval_text(interval: Sequence[float] | None) -> str:
+    """In percent, with what it means: the test set's noise."""
+    if interval is None:
+        return ""
+    low, high = map(percent, interval)
+    return f"  (95 % interval over other images of the kind: {low} to {high})"
 
 
 def percent(value: float | None) -> str:

@@ -86,7 +86,13 @@ class Jit:
         )
 
     def compile_eval(self, step: Callable) -> Callable:
-        return jax.jit(step, in_shardings=(None, self._split), out_shardings=self._replicated)
+        """(variables, batch) -> (sums, sums, arrays by example), see `steps.eval_step`."""
+        outputs = (self._replicated, self._replicated, self._split)
+        return jax.jit(step, in_shardings=(None, self._split), out_shardings=outputs)
+
+    def local(self, by_example: jax.Array) -> np.ndarray:
+        """This process's part of an array by example, as `place` has it."""
+        return _local(by_example)
 
 
 class Pmap:
@@ -137,10 +143,25 @@ class Pmap:
         return self._compile(seeded, in_axes=(None, 0, None))
 
     def compile_eval(self, step: Callable) -> Callable:
-        return self._compile(functools.partial(step, axis_name=self.axis_name), in_axes=(None, 0))
+        """(variables, batch) -> (sums, sums, arrays by example), see `steps.eval_step`."""
+        named = functools.partial(step, axis_name=self.axis_name)
+        return self._compile(named, in_axes=(None, 0), out_axes=(None, None, 0))
 
-    def _compile(self, step: Callable, *, in_axes: tuple[int | None, ...]) -> Callable:
-        return jax.pmap(step, self.axis_name, in_axes=in_axes, out_axes=None, devices=self._devices)
+    def local(self, by_example: jax.Array) -> np.ndarray:
+        """This process's part of an array by example, as `place` has it."""
+        parts = _local(by_example)
+        return parts.reshape(-1, *parts.shape[2:])
+
+    def _compile(
+        self, step: Callable, *, in_axes: tuple[int | None, ...], out_axes: Any = None
+    ) -> Callable:
+        axes = {"in_axes": in_axes, "out_axes": out_axes}
+        return jax.pmap(step, self.axis_name, **axes, devices=self._devices)
+
+
+def _local(array: jax.Array) -> np.ndarray:
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards])
 
 
 Parallel = Jit | Pmap

@@ -58,6 +58,8 @@ class Program:
     loss: WeightedSum  # of evaluation: training's that add up over the split
     train_step: Announced  # (state, batch) -> (state, numbers)
     eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> sums, see `steps.eval_step`
+    # An `eval_step` of other evaluators and another loss.
+    evaluating: Callable[[Mapping[str, Evaluator], WeightedSum], Callable[[Any, Any], Any]]
     predict_step: Callable[[Any, Any], jax.Array]  # see `Predicting`
     scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
     logits: Callable[[Any, Any], jax.Array]  # (variables, images in 0..255), not compiled
@@ -110,14 +112,6 @@ def build_program(
     tiled = model.context and config.eval.tile_size
     scored = loss.adding_up_over("pixel" if tiled else "image")
     views = Views.of(config.eval)
-    eval_step = functools.partial(
-        steps.eval_step,
-        **apply,
-        tile_size=config.eval.tile_size,
-        views=views,
-        evaluators=scorers,
-        loss=scored,
-    )
     init_state = functools.partial(
         state.create,
         model,
@@ -127,6 +121,21 @@ def build_program(
     )
     options = xla_options(devices.platform, deterministic=config.deterministic)
     announced = functools.partial(Announced, announce=announce, options=options)
+
+    def evaluating(evaluators: Mapping[str, Evaluator], loss: WeightedSum) -> Announced:
+        step = functools.partial(
+            steps.eval_step,
+            **apply,
+            tile_size=config.eval.tile_size,
+            views=views,
+            evaluators=evaluators,
+            loss=loss,
+        )
+        return announced(
+            devices.compile_eval(lowered(step)),
+            f"{name} evaluation step",
+            examine=memory.of_evaluation(config, devices),
+        )
 
     @functools.cache
     def predicting(views: Views) -> Predicting:
@@ -158,11 +167,8 @@ def build_program(
             constants=(seed,),
             examine=memory.of_training(config, devices, cached),
         ),
-        eval_step=announced(
-            devices.compile_eval(lowered(eval_step)),
-            f"{name} evaluation step",
-            examine=memory.of_evaluation(config, devices),
-        ),
+        eval_step=evaluating(scorers, scored),
+        evaluating=evaluating,
         views=views,
         predict_step=predicting(views).predict_step,
         scores_step=predicting(views).scores_step,

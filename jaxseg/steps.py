@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from jaxseg import inference
-from jaxseg.evaluators import Evaluator
+from jaxseg.evaluators import Evaluator, OnHost, measure, needs_scores
 from jaxseg.inference.views import PLAIN, Views
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
@@ -140,10 +140,13 @@ def eval_step(
     tile_size: int = 0,
     views: Views = PLAIN,
     axis_name: str | None = None,
-) -> tuple[dict[str, Any], dict[str, Float[Array, "..."]]]:
-    """The sums of every evaluator and of every loss (`WeightedSum.sums`) over `batch`.
+) -> tuple[dict[str, Any], dict[str, Float[Array, "..."]], dict[str, Any]]:
+    """The evaluators' sums, every loss's (`WeightedSum.sums`), and what is kept of each image.
 
-    They are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
+    The last is {"rows": [b, k] by evaluator} and, where one measures on the host, "prediction",
+    uint16 [b h w] (see `evaluators`). Nothing of it crosses devices.
+
+    All are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
     `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that
     both come from one pass through the model. The losses are those of training that add up over
     images, or tiles (`WeightedSum.adding_up_over`), without auxiliary heads and without weights of
@@ -154,15 +157,19 @@ def eval_step(
     prediction, losses = inference.classes_and_losses(
         model, variables, images, batch["size"], labels, loss, tile_size=tile_size, views=views
     )
-    if any(each.needs_scores for each in evaluators.values()):
+    if needs_scores(evaluators):
         scores = inference.scores(
             model, variables, images, batch["size"], tile_size=tile_size, views=views
         )
         batch = {**batch, "scores": scores}
         if not views.is_plain:  # whose loops over windows the compiler does not see to be the same
             prediction = scores.argmax(-1).astype(jnp.int32)
-    sums = {name: each.update(prediction, batch) for name, each in evaluators.items()}
-    return _sum_devices((sums, losses), axis_name)
+    sums, rows = measure(evaluators, prediction, batch)
+    kept: dict[str, Any] = {"rows": rows}
+    if any(isinstance(each, OnHost) for each in evaluators.values()):
+        kept["prediction"] = prediction.astype(jnp.uint16)
+    sums, losses = _sum_devices((sums, losses), axis_name)
+    return sums, losses, kept
 
 
 def predict_step(

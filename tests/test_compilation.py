@@ -97,7 +97,7 @@ def test_a_step_says_what_it_compiled_how_long_and_from_where(way):
     number = random.random()  # no program of an earlier test
 
     def step(state, batch, **_):
-        return {"x": state["x"] + number}
+        return {"x": state["x"] + number}, {}, {}
 
     def announced():
         said = []
@@ -111,7 +111,7 @@ def test_a_step_says_what_it_compiled_how_long_and_from_where(way):
             jax.clear_caches()
             function, said = announced()
             for _ in range(2):  # the second time there is nothing to say
-                assert float(function(state, batch)["x"]) == pytest.approx(number)
+                assert float(function(state, batch)[0]["x"]) == pytest.approx(number)
             size = "x".join(map(str, batch["image"].shape))
             assert said[0] == f"compiling a step for images {size} ..."
             assert said[1:] == [f"a step: {how} in {function.compile_seconds:.1f} s"]

@@ -172,7 +172,7 @@ def test_prediction_and_evaluation_see_the_border_mirrored(batch, tile_size):
     normal = jnp.float32((mirrored - np.array(MEAN)) / np.array(STD))
     logits, _ = model.apply({"params": first.params}, normal, train=False)
     np.testing.assert_array_equal(mask, logits.argmax(-1))
-    sums, loss_sums = steps.eval_step(
+    sums, loss_sums, _ = steps.eval_step(
         {"params": first.params},
         {**batch, "mask": jnp.array([True, True])},
         evaluators=EVALUATORS,
@@ -213,7 +213,7 @@ def test_prediction_has_the_images_size_and_the_best_class(batch):
     logits, _ = model.apply({"params": first.params}, normal, train=False)
     # A corner pixel lies beyond the outermost centres: it takes its block's own class.
     assert mask[0, 0, 0] == jnp.argmax(logits[0, 0, 0])
-    sums, loss_sums = steps.eval_step(
+    sums, loss_sums, _ = steps.eval_step(
         {"params": first.params},
         {**batch, "mask": jnp.array([True, False])},
         evaluators=EVALUATORS,

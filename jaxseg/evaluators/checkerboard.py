@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxseg.data.source import Classes
+from jaxseg.metrics import percent
 
 STRIDES = (2, 4, 8)
 
@@ -40,6 +41,11 @@ class Evaluator:
     """Adds up all energy, and that around the frequencies of each stride."""
 
     needs_scores = True
+    higher_is_better = dict.fromkeys([f"checkerboard_{s}" for s in STRIDES], False)
+    protocol = (
+        "share of the energy of the probabilities' spectra within 1/(8 s) of the multiples of 1/s "
+        "cycles per pixel, Hann window, no padding"
+    )
 
     def __init__(self, classes: Classes) -> None:
         pass
@@ -64,6 +70,10 @@ class Evaluator:
                 10 * math.log10(share) if share and share > 0 else None
             )
         return found
+
+    def table(self, scores: dict[str, Any]) -> str:
+        shares = (f"{s} px {percent(scores[f'checkerboard_{s}'])} %" for s in STRIDES)
+        return "energy of patterns that repeat every " + ", ".join(shares)
 
 
 def _energies(

@@ -14,6 +14,13 @@ class Evaluator:
     """Adds up the confusion matrix of the split at the labels' own resolution."""
 
     needs_scores = False
+    higher_is_better = dict.fromkeys(
+        ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "mean_dice"), True
+    )
+    protocol = (
+        "one confusion matrix of all images, at the labels' own size; void never counts; a class "
+        "in neither truth nor prediction of the split is left out of the means"
+    )
 
     def __init__(self, classes: Classes) -> None:
         self._names, self._void = classes.names, classes.void
@@ -34,3 +41,6 @@ class Evaluator:
 
     def compute(self, sums: np.ndarray) -> dict[str, Any]:
         return metrics.scores(sums, self._names)
+
+    def table(self, scores: dict[str, Any]) -> str:
+        return metrics.table(scores)

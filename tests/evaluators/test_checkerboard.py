@@ -159,9 +159,9 @@ def test_the_step_computes_scores_only_for_those_who_ask():
         str(jax.make_jaxpr(step(names))(batch)).count(" exp ") for names in (("miou",), both)
     ]
     assert exponentials == [1, 2]
-    sums, _ = jax.jit(step(both))(batch)
+    sums, *_ = jax.jit(step(both))(batch)
     split = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), batch)
-    on_two, _ = jax.pmap(step(both, "batch"), "batch", out_axes=None)(split)
+    on_two, *_ = jax.pmap(step(both, "batch"), "batch", out_axes=(None, None, 0))(split)
     np.testing.assert_array_equal(sums["miou"], on_two["miou"])
     np.testing.assert_allclose(sums["checkerboard"], on_two["checkerboard"], rtol=1e-5)
     softmax = jax.nn.softmax(jnp.float32(batch["image"][..., :2]))

@@ -314,7 +314,7 @@ def test_prediction_pads_as_evaluation_does(tiny_config, one_device):
 
     def no_matrix(_, batch):
         seen.append((np.asarray(batch["image"])[:1], np.asarray(batch["size"])[:1]))
-        return {"miou": np.zeros((3, 3), np.int64)}, {"cross_entropy": np.zeros(2)}
+        return {"miou": np.zeros((3, 3), np.int64)}, {"cross_entropy": np.zeros(2)}, {"rows": {}}
 
     program = build_program(check_config(tiny_config), CLASSES, announce=lambda _: None)
     program = dataclasses.replace(program, predict_step=first_channel, eval_step=no_matrix)

@@ -14,7 +14,8 @@ class Batch(NamedTuple):
     """`mask` is False for examples that only fill up a batch: they count nowhere.
 
     `weight` is what the loss adds to the class weight of each pixel, None where it adds nothing.
-    `size` is the height and width of each image without evaluation's padding.
+    `size` is the height and width of each image without evaluation's padding, and `index` its place
+    in the split (evaluation alone says it; -1 for what only fills up).
     """
 
     names: tuple[str, ...]
@@ -23,6 +24,7 @@ class Batch(NamedTuple):
     mask: Bool[np.ndarray, " b"]
     size: Int32[np.ndarray, "b 2"]
     weight: Float32[np.ndarray, "b h w"] | None = None
+    index: Int32[np.ndarray, " b"] = np.zeros(0, np.int32)
 
     def for_training(self) -> dict[str, np.ndarray]:
         """What a training step takes."""

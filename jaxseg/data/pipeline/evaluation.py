@@ -72,26 +72,28 @@ def eval_batches(
         )
         with contextlib.closing(read_ahead(jobs, workers, ahead=local)) as examples:
             for padded, indices in planned:
-                found = [next(examples) for _ in indices]
-                yield _padded_batch(list(filter(None, found)), padded, local, pixel, void)
+                found = [(index, next(examples)) for index in indices]
+                there = [(index, example) for index, example in found if example is not None]
+                yield _padded_batch(there, padded, local, pixel, void)
 
     return BatchIterator(batches())
 
 
 def _padded_batch(
-    examples: list[Example],
+    examples: list[tuple[int, Example]],
     size: tuple[int, int],
     count: int,
     pixel: UInt8[np.ndarray, " 3"],
     void: int,
 ) -> Batch:
-    batch = empty_batch(count, size)
+    batch = empty_batch(count, size)._replace(index=np.full(count, -1, np.int32))
     batch.image[:] = pixel
     batch.label[:] = void
-    for slot, example in enumerate(examples):
+    for slot, (index, example) in enumerate(examples):
+        batch.index[slot] = index
         height, width = batch.size[slot] = example["label"].shape
         batch.image[slot, :height, :width] = example["image"]
         batch.label[slot, :height, :width] = example["label"]
     batch.mask[len(examples) :] = False
     blank = ("",) * (count - len(examples))
-    return batch._replace(names=tuple(example["name"] for example in examples) + blank)
+    return batch._replace(names=tuple(example["name"] for _, example in examples) + blank)
