@@ -204,6 +204,8 @@ def _train(
             progress.say(f"warning: {warning}")
     if splits.note:
         progress.say(splits.note)
+    if leak := data.leak(config.dataset):
+        progress.say(f"warning: {leak}")
     progress.say(summary.opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 
