@@ -10,6 +10,18 @@ from jaxseg.data.palettes import voc_palette
 _VOC_GREYS = {round(0.299 * r + 0.587 * g + 0.114 * b) for r, g, b in voc_palette(21)} - {0}
 
 
+def told(values: Mapping[int, int], num_classes: int, void: int) -> str:
+    """The wrong ones of `values`, pixels by value, and why they may be there."""
+    wrong = {v: count for v, count in values.items() if is_wrong(v, num_classes, void)}
+    cause = likely_cause(values, num_classes, void)
+    return f"in all {counted(wrong)}" + (f"; likely cause: {cause}" if cause else "")
+
+
+def is_wrong(value: int, num_classes: int, void: int) -> bool:
+    """Whether it is neither a class nor void."""
+    return not 0 <= value < num_classes and value != void
+
+
 def likely_cause(values: Iterable[int], num_classes: int, void: int) -> str:
     """A guess, "" if there is none.
 
@@ -19,7 +31,7 @@ def likely_cause(values: Iterable[int], num_classes: int, void: int) -> str:
       void: a label.
     """
     found = {*values}
-    wrong = {value for value in found if not 0 <= value < num_classes and value != void}
+    wrong = {value for value in found if is_wrong(value, num_classes, void)}
     if num_classes == 2 and found - {void} <= {0, 128, 254, 255}:
         return "a black and white mask: 255 stands for class 1"
     if 0 not in found and wrong == {num_classes}:

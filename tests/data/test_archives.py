@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,9 @@ def pack(path, files, links=()):
                 entry.external_attr = 0o120777 << 16
                 packed.writestr(entry, "/etc/passwd")
         return path
-    mode = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}.get(path.suffix, "w")
+    mode: Any = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}.get(
+        path.suffix, "w"
+    )
     with tarfile.open(path, mode) as packed:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)

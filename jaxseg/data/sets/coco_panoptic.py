@@ -20,7 +20,10 @@ STUFF = (
     *(92, 93, 95, 100, 107, 109, 112, 118, 119, 122, 125, 128, 130, 133, 138, 141, 144, 145, 147),
     *(148, 149, 151, 154, 155, 156, 159, 161, 166, 168, 171, 175, 176, 177, 178, 180, 181),
 )
-CATEGORIES = {i: name for i, name in coco.CATEGORIES.items() if i < 92 or i in STUFF} | coco.MERGED
+CATEGORIES = {
+    **{i: name for i, name in coco.CATEGORIES.items() if i < 92 or i in STUFF},
+    **coco.MERGED,
+}
 
 
 class CocoPanoptic(SegmentationBuilder):

@@ -35,7 +35,7 @@ class CocoStuff(SegmentationBuilder):
 
     @classmethod
     def find_pairs(cls, source: Path) -> Layout:
-        folders = {split: (f"{split}2017",) * 2 for split in cls.OFFICIAL}
+        folders = {split: (f"{split}2017", f"{split}2017") for split in cls.OFFICIAL}
         return pair_folders(source, folders, (".jpg", ".png"), coco.FIX)
 
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:

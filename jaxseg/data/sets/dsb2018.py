@@ -55,8 +55,8 @@ class Dsb2018(SegmentationBuilder):
             mask = read_mask(path, str(path))
             if mask.shape != label.shape:
                 raise LabelError(
-                    f"{path}: {mask.shape[1]}x{mask.shape[0]}, other masks of the image are "
-                    f"{label.shape[1]}x{label.shape[0]}; make all one size"
+                    f"{path}: shape {mask.shape}, other masks of the image have {label.shape}; "
+                    "make all one size"
                 )
             label[mask > 0] = 1
         return label

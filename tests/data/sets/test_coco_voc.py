@@ -16,7 +16,7 @@ def box(left, top, right, bottom):
 def counts(mask):
     """COCO's run lengths: of 0 first, down the columns."""
     flat = mask.T.ravel()
-    ends = np.flatnonzero(np.diff(flat)) + 1
+    ends = (np.flatnonzero(np.diff(flat)) + 1).tolist()
     runs = np.diff([0, *ends, flat.size]).tolist()
     return {"counts": [0, *runs] if flat[0] else runs, "size": list(mask.shape)}
 

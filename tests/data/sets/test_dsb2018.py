@@ -22,7 +22,7 @@ def test_the_masks_of_an_image_are_one_label(tmp_path, prepared, refused):
     write(root / "0a/masks/x.png", np.zeros((5, 7), np.uint8))
     (root / "1b/images/1b.png").unlink()
     said = refused("dsb2018")
-    assert "7x5, other masks of the image are 7x6" in said
+    assert "shape (5, 7), other masks of the image have (6, 7)" in said
     assert "1b.png: no such file" in said
 
 

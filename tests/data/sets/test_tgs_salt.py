@@ -66,7 +66,8 @@ def test_coco_run_lengths_plain_and_compressed():
         mask = rng.random(size) < 0.02
         mask[:, : size[1] // 2] = size[1] > 100
         flat = mask.T.ravel()
-        lengths = np.diff([0, *np.flatnonzero(np.diff(flat)) + 1, flat.size]).tolist()
+        ends = (np.flatnonzero(np.diff(flat)) + 1).tolist()
+        lengths = np.diff([0, *ends, flat.size]).tolist()
         lengths = [0, *lengths] if flat[0] else lengths
         np.testing.assert_array_equal(from_counts(lengths, size, "x"), mask)
         np.testing.assert_array_equal(from_counts(compressed(lengths), size, "x"), mask)
