@@ -40,6 +40,12 @@ def test_flat_images_are_alike_only_if_identical():
     flat = [np.full((30, 40, 3), value, np.uint8) for value in (0, 0, 9)]
     prints = [fingerprint(image) for image in flat]
     assert [*matches(prints[:1], prints)] == [(0, 0, True), (0, 1, True)]
+    faint = []
+    for value in (40, 41):  # one grey level in a corner is no structure
+        image = np.full((64, 64, 3), value, np.uint8)
+        image[:9, :9] += 1
+        faint.append(fingerprint(image))
+    assert [*matches(faint[:1], faint[1:])] == []
     assert [*matches(prints, [])] == [*matches([], prints)] == []
 
 
