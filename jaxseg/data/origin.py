@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from jaxseg.data.archives import Unpacker, is_archive, stem
 from jaxseg.data.layout import IMAGES, MASKS, SPLITS
@@ -16,7 +17,7 @@ from jaxseg.errors import UserError
 if TYPE_CHECKING:
     from jaxseg.data.builder import SegmentationBuilder
 
-PREFIX = "unpacked-"
+PREFIX, LOCK = "unpacked-", ".lock"
 _KNOWN = {name.lower() for name in (*IMAGES, *MASKS, *SPLITS, *sum(SPLITS.values(), ()))}
 
 
@@ -93,15 +94,35 @@ class Origin:
             yield self.folder
             return
         scratch.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(scratch)
         place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=scratch))
         try:
-            yield _unpacked(self.parts, place)
+            with (place / LOCK).open("w") as file:
+                _lock(file, fcntl.LOCK_EX)
+                yield _unpacked(self.parts, place)
         except UserError as error:
             text = str(error).replace(f"{place}{os.sep}", "").replace(str(place), str(self))
             error.args = (text,)
             raise
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _lock(file: IO[str], kind: int) -> bool:
+    """Whether it could be locked, which some file systems can't; a lock ends with its process."""
+    try:
+        fcntl.flock(file, kind)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_leftovers(scratch: Path) -> None:
+    """Of processes that were killed while they held what they had unpacked."""
+    for lock in scratch.glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError), lock.open() as file:
+            if _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _without_wrapper(folder: Path) -> None:

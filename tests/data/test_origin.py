@@ -1,5 +1,6 @@
 """What a person gives as a source: a folder, archives, or a folder of archives."""
 
+import fcntl
 import os
 import shutil
 
@@ -97,6 +98,18 @@ def test_interrupted_while_unpacking_leaves_nothing(small, tmp_path, monkeypatch
         data.prepare("camvid", pack(small, "set"), tmp_path / "out")
     assert nothing_prepared(tmp_path / "out")
     assert not list((tmp_path / "out").glob(f"{origin.PREFIX}*"))
+
+
+def test_what_a_killed_process_left_is_removed(small, tmp_path):
+    """Its lock ended with it; the files of a process that still runs stay."""
+    left, running = (tmp_path / f"out/{origin.PREFIX}{name}" for name in ("left", "running"))
+    for place in (left, running):
+        place.mkdir(parents=True)
+        (place / origin.LOCK).touch()
+    with (running / origin.LOCK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        data.prepare("camvid", pack(small, "set"), tmp_path / "out")
+        assert (left.exists(), running.exists()) == (False, True)
 
 
 def test_faults_name_the_file_in_the_archive(small, tmp_path, nothing_prepared):
