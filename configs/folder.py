@@ -6,6 +6,9 @@ Data:    DIR/{train,val}/{images,masks}, paired by file name, or DIR/{images,mas
          {"names": ["background", "cat"], "colours": [[0, 0, 0], [255, 0, 0]], "void": 255}
          For masks of other values or of colours an error shows what to write to it. The folder is
          checked and prepared on first use, and again when a file changes.
+         Other forms: --config.dataset.name=file_list for images and masks that CSV or JSON files
+         list, labelme for labelme's files, coco_json for annotations in COCO's form; each file of
+         jaxseg/data/sets says how DIR is laid out.
 Claim:   a usable first model in minutes on a laptop. Measured with the command below on 2 CPU cores
          in 8.2 minutes, of 28 photographs of the retina with 999x960 pixels (CHASE_DB1, the first
          observer's vessels; 22 to train, 6 to validate): vessel IoU 56.20, at the best step 57.26;

@@ -20,6 +20,7 @@ FREE_KEYS = {
     "dataset.source",  # a run keeps what data it used by content: `data.identity`
     "dataset.data_dir",
     "dataset.cache",
+    "dataset.group",
     "pipeline.workers",
     "pipeline.prefetch",
     "pipeline.on_unreadable",

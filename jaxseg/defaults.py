@@ -38,6 +38,9 @@ class Dataset:
     data_dir: str = ""  # where prepared sets live; empty: TFDS_DATA_DIR, then TFDS's own
     train_split: str = "train"  # any TFDS split, slices such as train[:80%] too
     val_split: str = "val"  # where there is none: a fifth of train, see jaxseg/data/splits.py
+    # What examples' names begin with that must not be in two splits, such as r"(\w+)_\d+" for the
+    # sequence of a frame, or the patient: a regular expression, for `jaxseg data check`.
+    group: str = ""
     cache: bool = False  # keep decoded examples in memory: for sets of a few gigabytes
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet's RGB, in 0..255
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)

@@ -212,6 +212,8 @@ def _train(
         progress.say(splits.note)
     if left_out := program.loss.left_out:
         progress.say(f"no validation loss: {', '.join(left_out)} does not add up over the split")
+    if leak := data.leak(config.dataset):
+        progress.say(f"warning: {leak}")
     progress.say(summary.opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 

@@ -1,5 +1,7 @@
 """What README names exists: commands, flags, chores, configs with their arguments, and paths."""
 
+import ast
+import functools
 import importlib
 import re
 import shlex
@@ -22,6 +24,13 @@ FOREIGN = ("runs/", "train/images", "train/masks", "val/images", "val/masks", "t
            "checkpoints/", "predictions/", "eval/", "~/", "hf://", "google-coral/")  # fmt: skip
 IMAGE = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
 PLACEHOLDER = re.compile(r"\b(NAME|DIR|SPLIT)\b")
+
+
+@functools.cache
+def build(model: str, options: str) -> None:
+    """Once for all configs that have this model with these options."""
+    built = models.build(model, 3, dtype=jnp.float32, **ast.literal_eval(options))
+    jax.eval_shape(lambda x: built.init(jax.random.key(0), x, train=False), IMAGE)
 
 
 def commands() -> list[str]:
@@ -80,8 +89,7 @@ def test_a_config_and_its_argument_exist(text):
     if not argument.startswith("mine"):  # the example of a model, see below
         module = importlib.import_module(f"configs.{Path(path).stem}")
         config = check_config(module.get_config(*filter(None, [argument])))
-        model = models.build(config.model.name, 3, dtype=jnp.float32, **config.model.options)
-        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), IMAGE)
+        build(config.model.name, repr(dict(config.model.options)))
 
 
 def test_every_key_that_is_mentioned_exists():

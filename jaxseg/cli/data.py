@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.cli import flags
-from jaxseg.errors import UserError
+from jaxseg.errors import IncompleteError, UserError
 
 
 def data(argv: Sequence[str]) -> None:
     """Prepare a data set, and look at it before training.
 
-    jaxseg data prepare NAME --source DIR [--data_dir DIR]
+    jaxseg data prepare NAME --source PATH [--source PATH ...] [--data_dir DIR]
+    jaxseg data prepare tfds --builder NAME [--source DIR] [--data_dir DIR]
+    jaxseg data check --config FILE[:ARG] [--out suspects.png] [--config.KEY=VALUE ...]
     jaxseg data show --config FILE[:ARG] --out grid.png [--config.KEY=VALUE ...]
     jaxseg data stats --config FILE[:ARG] [--split train] [--config.KEY=VALUE ...]
 
-      prepare   check local files and store them for TFDS; NAME is a file of jaxseg/data/sets
+      prepare   check local files and store them for TFDS; NAME is a file of jaxseg/data/sets,
+                PATH its folder, or a zip or tar file; name each if there are several, or the
+                folder that holds them
+                tfds: download and prepare a set of TFDS's catalogue, by TensorFlow
+      check     read all splits once: unreadable files, wrong labels, images that are in two splits,
+                classes that never occur, statistics; exit code 1 if anything is wrong. --out draws
+                what is suspect
       show      draw augmented examples with their labels, as training sees them
       stats     count the pixels of each class, and print median-frequency weights
       --data_dir DIR           where prepared data sets live; else config.dataset.data_dir, then
@@ -25,24 +33,73 @@ def data(argv: Sequence[str]) -> None:
     Example:
       jaxseg data prepare camvid --source downloads/camvid
     """
-    actions = {"prepare": _prepare, "show": _show, "stats": _stats}
+    actions = {"prepare": _prepare, "check": _check, "show": _show, "stats": _stats}
     if not argv or argv[0] not in actions:
         given = repr(argv[0]) if argv else "nothing"
-        raise UserError(f"jaxseg data: expected prepare, show or stats, got {given}")
+        raise UserError(f"jaxseg data: expected prepare, check, show or stats, got {given}")
     actions[argv[0]](argv[1:])
 
 
 def _prepare(argv: Sequence[str]) -> None:
     values = flags.define()
-    flags.string(values, "source", "data_dir")
+    flags.strings(values, "source")
+    flags.string(values, "data_dir", "builder")
     names = flags.parse(values, "data prepare", argv)
     if len(names) != 1:
         raise UserError(f"jaxseg data prepare: expected one NAME, got {' '.join(names) or 'none'}")
-    source = flags.required(values, "data prepare", "source")
     flags.quiet()
-    from jaxseg.data import prepare, resolve_data_dir
+    from jaxseg.data import catalogue, prepare, resolve_data_dir
 
-    print(prepare(names[0], source, resolve_data_dir(values["data_dir"].value, None)))
+    data_dir = resolve_data_dir(values["data_dir"].value, None)
+    if names[0] == "tfds":
+        builder = flags.required(values, "data prepare", "builder")
+        sources = values["source"].value or [None]
+        print(catalogue.prepare(builder, sources[0], data_dir))
+        return
+    source = flags.required(values, "data prepare", "source")
+    print(prepare(names[0], source, data_dir))
+
+
+def _check(argv: Sequence[str]) -> None:
+    values = flags.define(config=True)
+    flags.string(values, "data_dir", "out")
+    config = flags.parse_config(values, "data check", argv)
+    flags.quiet()
+    from jaxseg.data import audit, suspects, verdict
+    from jaxseg.data.faults import FaultsError
+
+    out = values["out"].value
+    try:
+        checked, splits = _all_splits(config, values["data_dir"].value)
+    except FaultsError as error:
+        _draw(suspects.of_faults(error.faults), out)
+        raise IncompleteError(str(error)) from error
+    read = [audit.read_split(name, source) for name, source in splits.items()]
+    found = verdict.findings(read, checked.dataset, from_weights=bool(checked.init_from))
+    print(verdict.table(read))
+    for finding in found:
+        print(f"{'wrong' if finding.is_wrong else 'note'}: {finding.text}")
+    _draw(suspects.of_findings(found), out)
+    if count := sum(finding.is_wrong for finding in found):
+        raise IncompleteError(f"{count} thing{'s' * (count > 1)} to repair, see above")
+    print("nothing is wrong")
+
+
+def _all_splits(config: Any, data_dir: str | None) -> tuple[Any, dict[str, Any]]:
+    """The checked config, and the splits to train and validate on and others beside them."""
+    from jaxseg import data
+
+    checked, train = open_source(config, data_dir, "train")
+    names = data.splits(checked.dataset)
+    splits = {names.train: train, names.val: data.load(checked.dataset, names.val)}
+    for other in data.others(checked.dataset):
+        splits[other] = data.load(checked.dataset, other)
+    return checked, splits
+
+
+def _draw(picture: Any, out: str | None) -> None:
+    if picture is not None and out:
+        _save(picture, out)
 
 
 def _show(argv: Sequence[str]) -> None:
@@ -65,6 +122,10 @@ def _show(argv: Sequence[str]) -> None:
         context=program.model.context,
         skipped=_skipped(config),
     )
+    _save(picture, out)
+
+
+def _save(picture: Any, out: str | Path) -> None:
     try:
         picture.save(out)
     except (OSError, ValueError) as error:

@@ -27,6 +27,14 @@ def string(values: Any, *names: str, **defaults: str) -> None:
         flags.DEFINE_string(name, defaults.get(name), "", flag_values=values)
 
 
+def strings(values: Any, *names: str) -> None:
+    """Flags that may be given several times; None where they are not."""
+    from absl import flags
+
+    for name in names:
+        flags.DEFINE_multi_string(name, None, "", flag_values=values)
+
+
 def boolean(values: Any, *names: str) -> None:
     from absl import flags
 

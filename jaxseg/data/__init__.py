@@ -15,7 +15,9 @@ __all__ = [
     "Source",
     "Splits",
     "identity",
+    "leak",
     "load",
+    "others",
     "prepare",
     "resolve",
     "resolve_data_dir",
@@ -63,6 +65,34 @@ def _splits(dataset: Any, directory: Path | None) -> Splits:
     from jaxseg.data.builder import split_sizes
 
     return choose(dataset.train_split, dataset.val_split, split_sizes(directory))
+
+
+def leak(dataset: Any) -> str:
+    """A warning about image files that a run trains and validates on, "" if there are none.
+
+    Of whole splits, as they were prepared; `jaxseg data check` also finds images that are alike.
+    """
+    if not (directory := resolve(dataset)):
+        return ""
+    found = _splits(dataset, directory)
+    if not (names := digests.shared(directory, found.train, found.val)):
+        return ""
+    some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return (
+        f"{len(names)} of the images to validate on ({found.val}) are in {found.train} too: "
+        f"{some}; scores will flatter: take them out of one of the two"
+    )
+
+
+def others(dataset: Any) -> list[str]:
+    """The splits of prepared data of which a run uses no part."""
+    if not (directory := resolve(dataset)):
+        return []
+    from jaxseg.data.builder import split_sizes
+
+    found = _splits(dataset, directory)
+    used = set(re.findall(r"\w+", f"{found.train} {found.val}"))
+    return [split for split in split_sizes(directory) if split not in used]
 
 
 def split_of(dataset: Any, name: str) -> str:

@@ -6,9 +6,9 @@ decoder reads them (TFDS's gives palette colours for indices, depending on what 
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -20,7 +20,7 @@ from jaxseg.data.checking import Check
 from jaxseg.data.images import decode_mask, mask_size, read_image, read_mask
 from jaxseg.data.layout import Layout, Pair, find_pairs
 from jaxseg.data.source import Classes, Example
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
 
 RELABEL = (
     "relabel the mask, or prepare it as data set `folder` with a classes.json: "
@@ -41,8 +41,9 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     A data set is one file in `sets/` with a subclass, bound to the name `Builder`, that sets
     `CLASSES`, overrides `find_pairs` if its files have another layout, and `label` if its masks
-    hold something other than class indices. One whose masks tell the classes overrides `begin`,
-    `checked_label` and `classes` instead. What is wrong is an error once every file was read.
+    hold something other than class indices, or `read_label` if labels are no mask files. One whose
+    masks tell the classes overrides `begin`, `checked_label` and `classes` instead. What is wrong
+    is an error once every file was read.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -51,10 +52,15 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     url_infos = None
     CLASSES: Classes
     ANY_FOLDER = False  # a user's own folder rather than one published data set
+    # the examples of each split as published, and the pattern of their names where these are
+    # numbered from 1
+    OFFICIAL: ClassVar[Mapping[str, int]] = {}
+    NUMBERED: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **options: Any) -> None:
         self.notes: list[str] = []  # of the last preparation, as are
-        self.contents: dict[str, str] = {}  # the digests of its splits
+        self.contents: dict[str, str] = {}  # the digests of its splits, and
+        self.images: dict[str, dict[bytes, str]] = {}  # their names by the digest of the image
         super().__init__(**options)
 
     @classmethod
@@ -69,14 +75,42 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             f"{split}/{kind}/{pair.name}": path
             for split, listed in cls.find_pairs(source).pairs.items()
             for pair in listed
-            for kind, path in (("image", pair.image), ("mask", pair.mask))
+            for kind, path in (
+                ("image", pair.image),
+                ("mask", pair.mask),
+                *((path.name, path) for path in pair.parts),
+            )
         }
+
+    @classmethod
+    def official_notes(cls, directory: Path, sizes: Mapping[str, int]) -> list[str]:
+        """In how far the splits in a folder of records are not those that were published."""
+        notes = []
+        for split, count in cls.OFFICIAL.items():
+            if split not in sizes:
+                notes.append(f"{split}: none of the {count:,} images as published")
+            elif sizes[split] != count:
+                notes.append(f"{split}: {sizes[split]:,} images, {count:,} as published")
+                if pattern := cls.NUMBERED.get(split):
+                    there = set(PreparedSource(directory, split).names())
+                    numbered = (pattern.format(i) for i in range(1, count + 1))
+                    missing = [name for name in numbered if name not in there]
+                    notes[-1] += f"; missing {_some(missing)}"
+        return notes
 
     def begin(self, source: Path) -> None:
         """Called before the masks in `source` are read."""
 
+    def image(self, pair: Pair) -> bytes:
+        """The image file to store; called by several threads, as are all below."""
+        return pair.image.read_bytes()
+
+    def read_label(self, pair: Pair) -> Int32[np.ndarray, "h w"]:
+        """An example's class indices, checked."""
+        return self.checked_label(pair.mask.read_bytes(), str(pair.mask))
+
     def label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
-        """The class indices in a mask file's bytes; called by several threads."""
+        """The class indices in a mask file's bytes."""
         return read_mask(data, name)
 
     def checked_label(self, data: bytes, name: str) -> Int32[np.ndarray, "h w"]:
@@ -127,9 +161,10 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         # TFDS stores examples in the order of their names' hashes, so that a slice such as
         # train[:80%] is a fixed random sample and not the first scenes of a video
-        found = []
+        found, self.images[split] = [], {}
         for pair, example in check.examples(pairs):
             found.append(example.digest)
+            self.images[split][example.image_digest] = pair.name
             yield (
                 pair.name,
                 {
@@ -146,6 +181,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             self.info.metadata["classes"] = check.classes().to_dict()
 
 
+def _some(names: list[str], most: int = 5) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def split_sizes(directory: Path) -> dict[str, int]:
     """The number of examples of each split in a folder of records."""
     info = tfds.builder_from_directory(os.fspath(directory)).info
@@ -159,6 +199,33 @@ def read_classes(directory: Path) -> Classes:
     return Classes.from_dict(metadata["classes"])
 
 
+def open_records(directory: Path, split: str, images: tuple[str, ...]) -> Any:
+    """The records of a split or of a slice of one, a sequence of dicts.
+
+    Args:
+      directory: a folder of records.
+      split: TFDS's name for it, such as "train[:80%]".
+      images: the features that are files and stay so.
+
+    Raises:
+      UserError: no such split, or records that only TensorFlow can read.
+    """
+    builder = tfds.builder_from_directory(os.fspath(directory))
+    raw = {key: tfds.decode.SkipDecoding() for key in images}
+    try:
+        # TFDS's decorator hides the parameters from type checkers
+        return builder.as_data_source(split, decoders=raw)  # pyright: ignore[reportCallIssue]
+    except NotImplementedError as error:
+        raise UserError(
+            f"{directory}: {first_line(error)}; prepare it with file_format=array_record"
+        ) from error
+    except (ValueError, KeyError, AssertionError) as error:
+        raise UserError(
+            f"data set {builder.name} has no split {split!r}; it has "
+            f"{', '.join(sorted(builder.info.splits))}, or slices such as train[:80%]"
+        ) from error
+
+
 class PreparedSource:
     """One split of a prepared data set; `split` may be a TFDS slice such as "train[:80%]".
 
@@ -168,16 +235,7 @@ class PreparedSource:
 
     def __init__(self, directory: Path, split: str) -> None:
         self._directory = directory
-        builder = tfds.builder_from_directory(os.fspath(directory))
-        raw = {key: tfds.decode.SkipDecoding() for key in ("image", "label")}
-        try:
-            # TFDS's decorator hides the parameters from type checkers
-            self._records = builder.as_data_source(split, decoders=raw)  # pyright: ignore[reportCallIssue]
-        except (ValueError, KeyError, AssertionError) as error:
-            raise UserError(
-                f"data set {builder.name} has no split {split!r}; it has "
-                f"{', '.join(sorted(builder.info.splits))}, or slices such as train[:80%]"
-            ) from error
+        self._records = open_records(directory, split, ("image", "label"))
         self.classes = read_classes(directory)
 
     def __len__(self) -> int:
@@ -193,6 +251,10 @@ class PreparedSource:
         image = read_image(record["image"], name)
         return {"image": image, "label": decode_mask(record["label"], name), "name": name}
 
+    def names(self) -> list[str]:
+        """Of all examples; reads all records."""
+        return [self._record(index)["name"].decode() for index in range(len(self))]
+
     def digest(self) -> str:
         """A digest of every example's name, image file and label, in any order."""
         examples = []
@@ -201,7 +263,8 @@ class PreparedSource:
         ):
             record = self._record(index)
             label = decode_mask(record["label"], record["name"].decode())
-            examples.append(digests.of_example(record["name"], record["image"], label))
+            image = digests.of_image(record["image"])
+            examples.append(digests.of_example(record["name"], image, label))
         return digests.of_examples(examples)
 
     def _record(self, index: int) -> dict[str, Any]:

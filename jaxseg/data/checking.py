@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from jaxseg.data import digests
+from jaxseg.data.causes import told
 from jaxseg.data.faults import Fault, error_of
 from jaxseg.data.images import encode_mask, read_image
 from jaxseg.data.layout import Layout, Pair
-from jaxseg.data.pipeline.reading import read_ahead
+from jaxseg.data.pipeline.reading import WORKERS, read_ahead
 from jaxseg.data.source import Classes, LabelError
 from jaxseg.errors import UserError
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WORKERS = min(os.cpu_count() or 1, 8)
-
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
@@ -31,7 +30,8 @@ class Checked:
 
     image: bytes  # of its file
     label: bytes  # a PNG, see `encode_mask`
-    digest: bytes
+    digest: bytes  # of the example
+    image_digest: bytes
 
 
 class Check:
@@ -90,7 +90,17 @@ class Check:
                 self._builder.classes()
             except UserError as error:
                 self._faults.append(Fault("classes", str(error), len(self._pairs)))
-        return error_of(self._faults, self._source)
+        return error_of(self._faults, self._source, self._about())
+
+    def _about(self) -> dict[str, str]:
+        """What all wrong masks hold together, and why they may."""
+        values: Counter[int] = Counter()
+        for fault in self._faults:
+            values.update(fault.values)
+        classes = getattr(self._builder, "CLASSES", None)
+        if not values or classes is None:
+            return {}
+        return {"value": told(values, len(classes), classes.void)}
 
     def _note(self, found: Checked | list[Fault]) -> Checked | None:
         if isinstance(found, Checked):
@@ -107,33 +117,45 @@ def check_pair(pair: Pair, builder: "SegmentationBuilder") -> Checked | list[Fau
     Either file may be unreadable, their sizes may differ, or a value be neither class nor void.
     """
     faults: list[Fault] = []
-    image = _read(pair.image, "image", lambda *args: read_image(*args).shape[:2], faults)
-    mask = _read(pair.mask, "mask", builder.checked_label, faults)
-    if image is None or mask is None:
+    files = pair.image, pair.mask
+    image = _attempt(lambda: _image(pair, builder), pair.image, "image", faults)
+    label = _attempt(lambda: builder.read_label(pair), pair.mask, "mask", faults, files)
+    if image is None or label is None:
         return faults
-    (data, (height, width)), (_, label) = image, mask
+    data, (height, width) = image
     if (height, width) != label.shape:
         mask_height, mask_width = label.shape
         text = (
             f"{pair.image}: {width}x{height} (upright by its EXIF orientation), its mask "
             f"{pair.mask.name} is {mask_width}x{mask_height}; make both one size"
         )
-        return [Fault("size", text)]
-    digest = digests.of_example(pair.name.encode(), data, label)
-    return Checked(data, encode_mask(label), digest)
+        return [Fault("size", text, files=(pair.image, pair.mask))]
+    image_digest = digests.of_image(data)
+    digest = digests.of_example(pair.name.encode(), image_digest, label)
+    return Checked(data, encode_mask(label), digest, image_digest)
 
 
-def _read(
-    path: Path, kind: str, decode: Callable[[bytes, str], T], faults: list[Fault]
-) -> tuple[bytes, T] | None:
-    """A file's bytes and what `decode` makes of them; None, and another fault, if it can't."""
+def _image(pair: Pair, builder: "SegmentationBuilder") -> tuple[bytes, tuple[int, int]]:
+    """The file to store, and the height and width of what it decodes to."""
+    data = builder.image(pair)
+    height, width, _ = read_image(data, str(pair.image)).shape
+    return data, (height, width)
+
+
+def _attempt(
+    action: Callable[[], T],
+    path: Path,
+    kind: str,
+    faults: list[Fault],
+    files: tuple[Path, ...] = (),
+) -> T | None:
+    """What `action` reads; None, and another fault, if it can't."""
     try:
-        data = path.read_bytes()
-        return data, decode(data, str(path))
+        return action()
     except LabelError as error:
-        faults.append(Fault("value", str(error)))
+        faults.append(Fault("value", str(error), values=error.values, files=files))
     except UserError as error:
-        faults.append(Fault(kind, str(error)))
+        faults.append(Fault(kind, str(error), files=files))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         faults.append(Fault(kind, f"{path}: can't be read ({reason}); repair or remove it"))

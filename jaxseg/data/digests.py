@@ -7,46 +7,76 @@ so that a run can check that it continues on the data it began with.
 
 import contextlib
 import hashlib
+import itertools
 import json
-import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32
 from tqdm import tqdm
 
-if TYPE_CHECKING:  # TFDS takes most of a second to import: only what needs it does
-    from jaxseg.data.builder import SegmentationBuilder
-
-CONTENTS = "contents.json"
+CONTENTS, SOURCE, SHARED = "contents.json", "source.json", "shared.json"
 LENGTH = 16  # hexadecimal digits: 64 bits tell a researcher's data sets apart
 
 
-def source_key(builder: "type[SegmentationBuilder]", source: Path, memory: Path) -> str | None:
-    """A digest of the names and contents of all files that `builder` would prepare.
+def source_key(files: Mapping[str, Path] | None, place: str, memory: Path) -> str | None:
+    """A digest of the names and contents of all files that a data set is prepared from.
 
     Every file is read once. Later calls compare sizes and times of change with those kept in the
-    folder `memory`, and take the key stored there, also of a folder that is gone. None for a folder
-    that is gone and whose key is not stored.
+    folder `memory`, and take the key stored there.
 
-    Raises:
-      UserError: the folder does not hold such a data set.
+    Args:
+      files: by a name that does not depend on where they are. None for files that are gone: their
+        key is the stored one, None if none is.
+      place: where they are or were.
+      memory: a folder.
     """
-    memo = memory / f"{_digest(os.path.abspath(source))}.json"
+    memo = memory / f"{_digest(place)}.json"
     known = _read(memo)
-    if not source.is_dir():
+    if files is None:
         return known.get("key")
-    files = builder.files(source)
-    state = _digest(*(_state(name, path) for name, path in sorted(files.items())))
+    states = {path: _state(path) for path in {*files.values()}}
+    state = _digest(*(f"{name}\0{states[path]}" for name, path in sorted(files.items())))
     if known.get("state") == state:
         return known["key"]
-    names = tqdm(sorted(files), desc=f"reading {source}", unit="file", disable=None, leave=False)
-    key = _digest(*(f"{name}\0{_file_digest(files[name])}" for name in names))
-    _write(memo, {"source": str(source), "state": state, "key": key})
+    paths = tqdm(sorted(states), desc=f"reading {place}", unit="file", disable=None, leave=False)
+    read = {path: _file_digest(path) for path in paths}
+    key = _digest(*(f"{name}\0{read[path]}" for name, path in sorted(files.items())))
+    _write(memo, {"source": place, "state": state, "key": key})
     return key
+
+
+def store_shared(directory: Path, images: Mapping[str, Mapping[bytes, str]]) -> None:
+    """Keeps with a folder of records which image files two splits have in common.
+
+    Args:
+      directory: of the records.
+      images: the names of each split's examples by their `of_image`.
+    """
+    found = {
+        f"{first} {second}": [images[second][digest] for digest in sorted(common)]
+        for first, second in itertools.permutations(images, 2)
+        if (common := images[first].keys() & images[second].keys())
+    }
+    _write(directory / SHARED, found)
+
+
+def shared(directory: Path, first: str, second: str) -> list[str]:
+    """The names of the examples of split `second` whose image file `first` has, too."""
+    return sorted(_read(directory / SHARED).get(f"{first} {second}", []))
+
+
+def store_source(directory: Path, key: str) -> None:
+    """Keeps with a folder of records the `source_key` of the files that they were made of."""
+    _write(directory / SOURCE, {"key": key})
+
+
+def stored_source(directory: Path) -> str | None:
+    """What `store_source` kept there."""
+    return _read(directory / SOURCE).get("key")
 
 
 def contents(directory: Path) -> dict[str, str]:
@@ -66,11 +96,16 @@ def store_contents(directory: Path, known: dict[str, str]) -> None:
     _write(directory / CONTENTS, known)
 
 
+def of_image(image: bytes) -> bytes:
+    """A digest of an image file."""
+    return hashlib.sha256(image).digest()
+
+
 def of_example(name: bytes, image: bytes, label: Int32[np.ndarray, "h w"]) -> bytes:
-    """A digest of an example's name, image file and label."""
+    """A digest of an example's name, label and `of_image`."""
     digest = hashlib.sha256(name + b"\0" + str(label.shape).encode())
     # the label's values, not its PNG: encoders differ
-    digest.update(hashlib.sha256(image).digest() + label.astype("<i4").tobytes())
+    digest.update(image + label.astype("<i4").tobytes())
     return digest.digest()
 
 
@@ -91,10 +126,10 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:LENGTH]
 
 
-def _state(name: str, path: Path) -> str:
+def _state(path: Path) -> str:
     """What changes when the file does; ctime shows what a copy that keeps mtime hides."""
     stat = path.stat()
-    return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
+    return f"{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
 
 
 def _file_digest(path: Path) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxseg.errors import UserError
@@ -30,28 +30,44 @@ class Fault:
     kind: str  # of KINDS
     text: str  # the file, what came, what was expected and the fix
     examples: int = 1  # that can't be used because of it
+    values: Mapping[int, int] = dataclasses.field(default_factory=dict)  # of a mask: pixels by it
+    files: tuple[Path, ...] = ()  # the image and the mask, where both are there
 
 
-def error_of(faults: Sequence[Fault], source: Path) -> UserError:
+class FaultsError(UserError):
+    """What is wrong with a folder; `faults` are all of them."""
+
+    def __init__(self, text: str, faults: Sequence[Fault]) -> None:
+        super().__init__(text)
+        self.faults = list(faults)
+
+
+def error_of(
+    faults: Sequence[Fault], source: Path, about: Mapping[str, str] | None = None
+) -> FaultsError:
     """One error for all faults of a folder: one alone as it is, several as a list by kind.
 
     Kinds come in the order of the examples that they make unusable. Of many faults SHOWN are
-    listed, some of each kind.
+    listed, some of each kind. `about` adds a line to a kind, or ends the error about one fault.
     """
+    about = about or {}
     if len(faults) == 1:
-        return UserError(faults[0].text)
+        more = about.get(faults[0].kind, "")
+        return FaultsError(f"{faults[0].text}; {more}" if more else faults[0].text, faults)
     by_kind = {kind: [f for f in faults if f.kind == kind] for kind in KINDS}
     listed = [of_kind for of_kind in by_kind.values() if of_kind]
     listed.sort(key=lambda of_kind: -sum(fault.examples for fault in of_kind))
     lines = [f"{source}: {len(faults)} faults, and nothing was prepared:"]
     for of_kind, shown in zip(listed, _shares([*map(len, listed)]), strict=True):
         lines.append(f"  {KINDS[of_kind[0].kind]} ({len(of_kind)}):")
+        if more := about.get(of_kind[0].kind, ""):
+            lines.append(f"    {more}")
         for fault in of_kind[:shown]:
             text = fault.text.replace(f"{source}{os.sep}", "")
             lines.append(textwrap.indent(text, "    "))
         if more := len(of_kind) - shown:
             lines.append(f"    and {more} more")
-    return UserError("\n".join(lines))
+    return FaultsError("\n".join(lines), faults)
 
 
 def _shares(counts: Sequence[int]) -> list[int]:

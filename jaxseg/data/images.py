@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from jaxseg.data.palettes import Colour
+from jaxseg.data.palettes import Colour, voc_palette
 from jaxseg.errors import UserError
 
 
@@ -117,9 +117,11 @@ def read_mask(
         return look_up(pixels, colours)
     if is_grey(pixels):
         return pixels[..., 0].astype(np.int32)
+    of_a_palette = np.isin(pack(pixels), pack(np.array(voc_palette(256), np.uint8))).all()
+    was = " (a palette mask saved as RGB)" if of_a_palette else ""
     raise UserError(
-        f"{name}: RGB mask, expected one channel of class indices; save it as a grey or palette "
-        "PNG, or use the data set `folder` with the colours in its classes.json"
+        f"{name}: RGB mask{was}, expected one channel of class indices; save it as a grey or "
+        "palette PNG, or use the data set `folder` with the colours in its classes.json"
     )
 
 

@@ -23,11 +23,15 @@ EXPECTED = "lay it out as train/images, train/masks, val/images, val/masks, or i
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """An image file and its mask file; the name is the image's stem."""
+    """An image file and its mask file; the name is the image's stem, or another unique one.
+
+    `parts` are further files that the label is made of.
+    """
 
     name: str
     image: Path
     mask: Path
+    parts: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass

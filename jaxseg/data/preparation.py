@@ -5,11 +5,13 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from jaxseg.data import digests
+from jaxseg.data.origin import Origin
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError, suggest
 
@@ -61,32 +63,58 @@ def resolve_data_dir(flag: str | None, config_value: str | None) -> Path:
     return Path(chosen).expanduser()
 
 
-def prepare(name: str, source_dir: str | os.PathLike[str], data_dir: Path) -> Prepared:
-    """Checks the files in `source_dir` and writes them as records under `data_dir`.
+def prepare(
+    name: str,
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    data_dir: Path,
+) -> Prepared:
+    """Checks the files of a data set and writes them as records under `data_dir`.
 
     A published data set has one directory there, a user's own folder one per content. All or
-    nothing: records are written to a temporary directory, renamed when complete. Records that are
-    there already stay as they are.
+    nothing: records are written to a temporary directory, renamed when complete. Records that were
+    made of the same files stay as they are.
+
+    Args:
+      name: a file of `sets`.
+      source: its folder, or the archives (and folders) that were downloaded, see `Origin`.
+      data_dir: where prepared data sets live.
 
     Raises:
-      UserError: an unknown name, or anything wrong with the files, with the file's name.
+      UserError: an unknown name, anything wrong with the files, with the file's name, or records
+        that were made of other files.
     """
     from jaxseg.data.builder import read_classes, split_sizes
 
-    builder_class = _builder_class(name)
-    source = Path(source_dir).expanduser()
-    if not source.is_dir():
-        raise UserError(f"{source}: no such folder; give the data set's own folder as --source")
-    _check_pairs(builder_class, source, data_dir)
-    key = ""
-    if builder_class.ANY_FOLDER:
-        key = digests.source_key(builder_class, source, _memory(name, data_dir)) or ""
-    target = _directory(name, data_dir, key)
+    builder_class, origin = _builder_class(name), Origin.of(source)
+    origin.check()
+    if origin.folder is not None:
+        _check_pairs(builder_class, origin.folder, data_dir)
+    key = digests.source_key(origin.files(builder_class), _place(origin), _memory(name, data_dir))
+    target = _directory(name, data_dir, key or "" if builder_class.ANY_FOLDER else "")
     if is_prepared(target):
-        notes = (f"it was prepared before; remove {target} to prepare it again",)
+        notes = (_before(target, key, origin),)
     else:
-        notes = _write(builder_class, source, data_dir, key, target)
-    return Prepared(name, target, split_sizes(target), read_classes(target), notes)
+        config = target.parent.name if builder_class.ANY_FOLDER else ""
+        notes = _write(builder_class, origin, data_dir, config, target, key)
+    sizes = split_sizes(target)
+    notes = (*notes, *builder_class.official_notes(target, sizes))
+    return Prepared(name, target, sizes, read_classes(target), notes)
+
+
+def _place(origin: Origin) -> str:
+    return ", ".join(os.path.abspath(path) for path in origin.given)
+
+
+def _before(target: Path, key: str | None, origin: Origin) -> str:
+    """What to say of records that are there; raises UserError if they are of other files."""
+    stored = digests.stored_source(target)
+    if stored not in (None, key):
+        raise UserError(
+            f"{target} was prepared from other files than {origin} holds now: remove it to prepare "
+            "these, or train on them with --config.dataset.source, which keeps both"
+        )
+    same = "from these files, nothing to do" if stored else f"remove {target} to prepare it again"
+    return f"it was prepared before; {same}"
 
 
 def resolve(dataset: Any) -> Path | None:
@@ -109,25 +137,29 @@ def resolve(dataset: Any) -> Path | None:
         if any_folder or not is_prepared(target):
             raise UserError(_not_prepared(dataset, data_dir, any_folder))
         return target
-    return _from_source(dataset.name, Path(dataset.source).expanduser(), data_dir)
+    return _from_source(dataset.name, dataset.source, data_dir)
 
 
-def _from_source(name: str, source: Path, data_dir: Path) -> Path:
+def _from_source(name: str, source: str, data_dir: Path) -> Path:
     """The folder of the records made of the files in `source`, written on first use."""
-    builder_class = _builder_class(name)
-    if source.is_dir():
-        _check_pairs(builder_class, source, data_dir)
-    key = digests.source_key(builder_class, source, _memory(name, data_dir))
+    from jaxseg.data.builder import split_sizes
+
+    builder_class, origin = _builder_class(name), Origin.of(source)
+    if origin.is_there and origin.folder is not None:
+        _check_pairs(builder_class, origin.folder, data_dir)
+    files = origin.files(builder_class) if origin.is_there else None
+    key = digests.source_key(files, _place(origin), _memory(name, data_dir))
     target = _directory(name, data_dir, key or "")
     if key and is_prepared(target):
         return target
-    if key is None or not source.is_dir():
+    if key is None or not origin.is_there:
         raise UserError(
-            f"data set {name}: {source} is no folder, and nothing prepared from it is in "
+            f"data set {name}: {origin} is no folder, and nothing prepared from it is in "
             f"{data_dir}; say where it is now with --config.dataset.source=DIR, or where prepared "
             "data is with --data_dir=DIR"
         )
-    for note in _write(builder_class, source, data_dir, key, target):
+    notes = _write(builder_class, origin, data_dir, key, target, key)
+    for note in (*notes, *builder_class.official_notes(target, split_sizes(target))):
         print(f"note: {note}")
     return target
 
@@ -167,21 +199,31 @@ def _memory(name: str, data_dir: Path) -> Path:
 
 
 def _write(
-    builder_class: "type[SegmentationBuilder]", source: Path, data_dir: Path, key: str, target: Path
+    builder_class: "type[SegmentationBuilder]",
+    origin: Origin,
+    data_dir: Path,
+    config: str,
+    target: Path,
+    key: str | None,
 ) -> tuple[str, ...]:
     """Writes the records; returns notes on what was left out."""
     import tensorflow_datasets as tfds
 
-    builder = _make_builder(builder_class, data_dir, key)
-    download = tfds.download.DownloadConfig(manual_dir=source.resolve())
-    try:
-        builder.download_and_prepare(download_config=download)
-    except OSError:
-        # several runs that start together on a new folder all prepare it: the first one's stays
-        if not is_prepared(target):
-            raise
-    else:
-        digests.store_contents(target, builder.contents)
+    builder = _make_builder(builder_class, data_dir, config)
+    with origin.opened(data_dir) as folder:
+        if origin.folder is None:
+            _check_pairs(builder_class, folder, data_dir)
+        download = tfds.download.DownloadConfig(manual_dir=folder.resolve())
+        try:
+            builder.download_and_prepare(download_config=download)
+        except OSError:
+            # several runs that start together on a new folder all prepare it: the first one's stays
+            if not is_prepared(target):
+                raise
+        else:
+            digests.store_contents(target, builder.contents)
+            digests.store_source(target, key or "")
+            digests.store_shared(target, builder.images)
     return tuple(builder.notes)
 
 

@@ -1,17 +1,26 @@
 """The interface of a data set: classes, a length, and examples by index."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from jaxseg.data.causes import of_label
 from jaxseg.data.palettes import BLACK, Colour
 from jaxseg.errors import UserError
 
 
 class LabelError(UserError):
-    """A label that is neither a class nor void."""
+    """A label that is neither a class nor void.
+
+    `values` are the pixels by value of the whole label, where labels are class indices.
+    """
+
+    def __init__(self, text: str, values: Mapping[int, int] | None = None) -> None:
+        super().__init__(text)
+        self.values = dict(values or {})
 
 
 class Example(TypedDict):
@@ -82,7 +91,8 @@ class Classes:
             shown = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
             raise LabelError(
                 f"{name}: label value(s) {shown}, expected 0..{len(self) - 1} or void {self.void}; "
-                f"{fix}"
+                f"{fix}",
+                of_label(label),
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """What to look at before training: class frequencies, class weights, augmented examples."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Int64
 from PIL import Image
@@ -11,7 +13,8 @@ from tqdm import tqdm
 
 from jaxseg.data.borders import Weigh
 from jaxseg.data.pipeline import Skipped, read, train_batches
-from jaxseg.data.source import Classes, Source
+from jaxseg.data.pipeline.reading import WORKERS, read_ahead
+from jaxseg.data.source import Classes, Example, Source
 from jaxseg.drawing import colourise, grid, overlay
 
 
@@ -68,35 +71,61 @@ class Stats:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What one example adds to `Stats`."""
+
+    pixels: Int64[np.ndarray, " classes"]
+    size: int  # pixels in all
+    mean: Float[np.ndarray, " 3"]
+    std: Float[np.ndarray, " 3"]
+
+
+def count(example: Example, classes: Classes) -> Counts:
+    """The counts of an example whose labels are classes or void."""
+    label = example["label"]
+    pixels = np.bincount(label[label != classes.void], minlength=len(classes))
+    mean, std = cv2.meanStdDev(example["image"])
+    return Counts(pixels.astype(np.int64), label.size, mean[:, 0], std[:, 0])
+
+
+def combine(classes: Classes, counts: Iterable[Counts]) -> Stats:
+    """The statistics of all counted examples."""
+    images = total = void_pixels = 0
+    pixels, images_with, where_present = np.zeros((3, len(classes)), np.int64)
+    sums, squares = np.zeros((2, 3))
+    for each in counts:
+        images += 1
+        total += each.size
+        void_pixels += each.size - int(each.pixels.sum())
+        pixels += each.pixels
+        images_with += each.pixels > 0
+        where_present += np.where(each.pixels > 0, each.size, 0)
+        sums += each.size * each.mean
+        squares += each.size * (each.std**2 + each.mean**2)
+    mean = sums / max(total, 1)
+    std = np.sqrt(np.maximum(squares / max(total, 1) - mean**2, 0))
+    return Stats(classes, images, pixels, void_pixels, images_with, where_present, mean, std)
+
+
 def measure(source: Source, skipped: Skipped | None = None) -> Stats:
-    """Reads every example of `source` once; those that can't be read go to `skipped`.
+    """Reads every example of `source` once, by several threads.
+
+    Those that can't be read go to `skipped`.
 
     Raises:
       UnreadableError: an example can't be read, and there is no `skipped`.
       LabelError: a label is neither a class nor void.
     """
-    count, images = len(source.classes), 0
-    pixels, images_with, where_present = np.zeros((3, count), np.int64)
-    void_pixels, total, sums, squares = 0, 0, np.zeros(3), np.zeros(3)
-    for i in tqdm(range(len(source)), desc="counting pixels", unit="image", disable=None):
-        example = read(source, i, skipped)
-        if example is None:
-            continue
-        images += 1
-        label = example["label"]
-        valid = label[label != source.classes.void]
-        counts = np.bincount(valid, minlength=count)
-        pixels += counts
-        images_with += counts > 0
-        where_present += np.where(counts > 0, label.size, 0)
-        void_pixels += label.size - valid.size
-        colours = example["image"].reshape(-1, 3).astype(np.float64)
-        total += len(colours)
-        sums += colours.sum(0)
-        squares += np.einsum("pc,pc->c", colours, colours)
-    mean = sums / max(total, 1)
-    std = np.sqrt(squares / max(total, 1) - mean**2)
-    return Stats(source.classes, images, pixels, void_pixels, images_with, where_present, mean, std)
+
+    def counted(index: int) -> Counts | None:
+        example = read(source, index, skipped)
+        return None if example is None else count(example, source.classes)
+
+    jobs = (functools.partial(counted, index) for index in range(len(source)))
+    found = read_ahead(jobs, WORKERS, ahead=4 * WORKERS)
+    shown = tqdm(found, "counting pixels", len(source), unit="image", disable=None)
+    return combine(source.classes, (each for each in shown if each is not None))
 
 
 def training_grid(

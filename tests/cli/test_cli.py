@@ -62,7 +62,7 @@ MISTAKES = {
         ["predict", "--workdir", "{tmp}", "--out", "o", "a.jpg"],
         "no file or folder 'a.jpg'",
     ),
-    "data action": (["data", "prepra"], "expected prepare, show or stats, got 'prepra'"),
+    "data action": (["data", "prepra"], "expected prepare, check, show or stats, got 'prepra'"),
     "data set": (
         ["data", "prepare", "camvd", "--source", "{tmp}"],
         "unknown data set 'camvd'; did you mean 'camvid'",

@@ -83,7 +83,7 @@ def test_data_made_on_the_fly_is_identified_by_its_config(make_dataset):
 
 
 def test_unknown_names_list_the_known(tmp_path, make_dataset):
-    with pytest.raises(UserError, match=r"did you mean 'camvid'.*known: camvid, folder, isbi_em"):
+    with pytest.raises(UserError, match=r"did you mean 'camvid'.*known: ade20k, camvid, camvid32,"):
         data.prepare("camvit", tmp_path, tmp_path)
     with pytest.raises(UserError, match="unknown data set 'pipeline'"):
         data.load(make_dataset(name="pipeline"), "train")

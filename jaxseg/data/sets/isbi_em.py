@@ -1,5 +1,7 @@
 """The ISBI 2012 challenge: neuron membranes in electron microscopy, the data of U-Net."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Int32
 
@@ -15,6 +17,7 @@ class IsbiEm(SegmentationBuilder):
     Masks hold 0 on membranes and 255 inside cells. The test slices have no public labels.
     """
 
+    OFFICIAL: ClassVar = {"train": 30}
     NAMES = ("membrane", "cell")
     CLASSES = Classes(NAMES, default_palette(NAMES))
 

@@ -1,9 +1,11 @@
 """PASCAL VOC 2012 segmentation, 21 classes; the additional masks of SBD where they are there."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.faults import Fault
+from jaxseg.data.finding import keep_there, listed
 from jaxseg.data.layout import Layout, Pair
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.source import Classes
@@ -28,6 +30,7 @@ class Voc(SegmentationBuilder):
     train_aug.txt or trainaug.txt, one stem a line or the paths of image and mask.
     """
 
+    OFFICIAL: ClassVar = {"train": 1464, "val": 1449}
     CLASSES = Classes(
         names=(
             "background",
@@ -63,7 +66,7 @@ class Voc(SegmentationBuilder):
         for split, (lists, masks) in SPLITS.items():
             paths = [root / "ImageSets/Segmentation" / name for name in lists]
             path = next((p for p in paths if p.is_file()), None)
-            stems = _stems(path) if path else []
+            stems = listed(path) if path else []
             if stems and not (root / masks).is_dir():
                 layout.notes.append(f"{split}: {path} lists it, but there is no {masks}/, left out")
             elif stems:
@@ -89,25 +92,10 @@ def _root(source: Path) -> Path:
     )
 
 
-def _stems(path: Path) -> list[str]:
-    """What a list names, one example a line: "2007_000032" or "/JPEGImages/2007_000032.jpg ..."."""
-    lines = [line.split() for line in path.read_text().splitlines()]
-    return [Path(words[0]).stem for words in lines if words]
-
-
 def _pairs(root: Path, masks: str, stems: list[str], split: str, layout: Layout) -> list[Pair]:
-    """Each stem once, and only those of which both files are there."""
-    if twice := len(stems) - len(set(stems)):
-        layout.faults.append(Fault("twice", f"{split}: its list names {twice} twice", twice))
-    pairs = []
-    for stem in dict.fromkeys(stems):
-        pair = Pair(stem, root / "JPEGImages" / f"{stem}.jpg", root / masks / f"{stem}.png")
-        missing = [path for path in (pair.image, pair.mask) if not path.is_file()]
-        for path in missing:
-            text = f"{path}: no such file, but {split} lists it; unpack the whole kit"
-            layout.faults.append(Fault("unpaired", text))
-        pairs += [] if missing else [pair]
-    return pairs
+    images, masks_of = root / "JPEGImages", root / masks
+    pairs = (Pair(stem, images / f"{stem}.jpg", masks_of / f"{stem}.png") for stem in stems)
+    return keep_there(pairs, split, layout)
 
 
 def _check_apart(layout: Layout) -> None:
