@@ -96,7 +96,8 @@ def _look(
     """Look at images by one view after the other."""
     turns = (False, True)[: 1 + views.flip]
     order = sorted(views.scales, key=lambda scale: scale != 1)
-    maps, total, first = [], None, None
+    maps, total = [], None
+    first: Any = None
     for number, (scale, turn) in enumerate(itertools.product(order, turns)):
         one = _view(model, variables, images, sizes, tile_size, scale, turn)
         if number == 0:

@@ -5,6 +5,7 @@ of the image's size is held besides the result.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,8 +37,7 @@ def classes(maps: Sequence[Map], temperature: float = 1.0) -> Int[Array, "b H W"
     """The class of the highest mean probability: the first of equals."""
 
     def step(result: Array, bands: Sequence[Band]) -> Array:
-        total = sum(_softmax(m, band, temperature) for m, band in zip(maps, bands, strict=True))
-        return bands[0].put(result, first_highest(total, axis=2))
+        return bands[0].put(result, first_highest(_total(maps, bands, temperature), axis=2))
 
     return _walk(step, _empty(maps[0], jnp.int32), maps)
 
@@ -46,8 +46,8 @@ def probabilities(maps: Sequence[Map], temperature: float = 1.0) -> Float[Array,
     """The mean probability of every class: 4 bytes for each class and pixel."""
 
     def step(result: Array, bands: Sequence[Band]) -> Array:
-        total = sum(_softmax(m, band, temperature) for m, band in zip(maps, bands, strict=True))
-        return bands[0].put(result, total.swapaxes(2, 3) / len(maps))
+        mean = _total(maps, bands, temperature) / len(maps)
+        return bands[0].put(result, mean.swapaxes(2, 3))
 
     return _walk(step, zeros(maps[0]), maps)
 
@@ -78,6 +78,13 @@ def first_highest(y: Array, axis: int) -> Int[Array, "..."]:
     y = jnp.where(jnp.isnan(y), jnp.inf, y)
     best = y == y.max(axis, keepdims=True)
     return jnp.where(best, np.arange(count, dtype=np.int32).reshape(shape), count).min(axis)
+
+
+def _total(
+    maps: Sequence[Map], bands: Sequence[Band], temperature: float
+) -> Float[Array, "b r c W"]:
+    parts = (_softmax(one, band, temperature) for one, band in zip(maps, bands, strict=True))
+    return functools.reduce(jnp.add, parts)
 
 
 def _softmax(one: Map, band: Band, temperature: float) -> Float[Array, "b r c W"]:

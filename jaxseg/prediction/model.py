@@ -221,8 +221,8 @@ class Model:
         with_scores = probabilities or longer is not None
         if self.has_windows(inputs[0].shape[:2]):
             slid = [self._slide(image, keep=with_scores) for image in inputs]
-            masks, scores = [mask for mask, _ in slid], [own for _, own in slid]
-            scores = scores if with_scores else None
+            masks = [mask for mask, _ in slid]
+            scores = [own for _, own in slid if own is not None] or None
         else:
             batch = inference.padded_batch(inputs, self.config, batch_size)
             masks, scores = self._compute(batch, with_scores=with_scores)

@@ -60,7 +60,7 @@ def _of_view(model, apply, image, size, views, scale, turn):
 
 
 def _logits(apply, image):
-    return np.asarray(apply(np.float32(image)[None])[0])
+    return np.asarray(apply(np.asarray(image, np.float32)[None])[0])
 
 
 def _windows(side, window, overlap):

@@ -235,7 +235,7 @@ def test_another_output_stride_in_evaluation_is_a_model_built_with_it(
     np.testing.assert_allclose(
         found, run_compiled(expected, normal, state.eval_variables), atol=1e-5
     )
-    assert shapes.model.output_stride == 16
+    assert shapes.model.interpolation[0] == 16
 
 
 def test_padding_does_not_reach_the_result_shape_or_far_pixels(tiny_config, one_device):

@@ -145,6 +145,8 @@ def test_an_overlay_that_a_full_disk_cut_is_noticed(model, clip, tmp_path, monke
     write = cv2.VideoWriter.write
 
     class Loses:
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
         def __init__(self, *args):
             self._writer, self._count = _Writer(*args), 0
 
@@ -158,7 +160,6 @@ def test_an_overlay_that_a_full_disk_cut_is_noticed(model, clip, tmp_path, monke
 
     _Writer = cv2.VideoWriter
     path = clip("clip.avi", 5)
-    Loses.fourcc = staticmethod(_Writer.fourcc)
     monkeypatch.setattr(cv2, "VideoWriter", Loses)
     with pytest.raises(OSError, match="2 of 5 frames were written; is the disk full"):
         video.predict(model, path, tmp_path / "out", count=lambda _: 2)
