@@ -152,11 +152,11 @@ def eval_step(
         scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
         batch = {**batch, "scores": scores}
     sums, rows = measure(evaluators, prediction, batch)
-    images: dict[str, Any] = {"rows": rows}
+    kept: dict[str, Any] = {"rows": rows}
     if any(isinstance(each, OnHost) for each in evaluators.values()):
-        images["prediction"] = prediction.astype(jnp.uint16)
+        kept["prediction"] = prediction.astype(jnp.uint16)
     sums, losses = _sum_devices((sums, losses), axis_name)
-    return sums, losses, images
+    return sums, losses, kept
 
 
 def predict_step(
