@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -53,7 +54,7 @@ def test_the_parabola_finds_the_minimum(true):
     right = np.random.default_rng(0).normal(size=(20000, 4)) * 2
     labels = drawn(right)
     curve = functools.partial(nll, right * true, labels)
-    best = minimize_scalar(curve, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-6})
+    best: Any = minimize_scalar(curve, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-6})
     found, lowest = temperature.minimum([curve(t) for t in temperature.TEMPERATURES])
     assert found == pytest.approx(best.x, rel=5e-3)
     assert found == pytest.approx(true, rel=0.03)
@@ -75,7 +76,7 @@ def test_a_split_is_fitted_by_its_own_logits(tiny_config, monkeypatch, way):
     config = check_config(tiny_config)
     source = data.load(config.dataset, "val")
     program = build_program(config, source.classes, announce=lambda _: None)
-    state = program.init_state()
+    state: Any = program.init_state()
     last = state.params["logits"]
     surer = {**last, "kernel": 9 * last["kernel"]}
     state = state.replace(params={**state.params, "logits": surer})
@@ -87,7 +88,7 @@ def test_a_split_is_fitted_by_its_own_logits(tiny_config, monkeypatch, way):
     fitted = temperature.fit(program, config, state, Labelled(images, labels, source.classes))
     valid = labels != source.classes.void
     curve = functools.partial(nll, logits[valid], labels[valid])
-    best = minimize_scalar(curve, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-6})
+    best: Any = minimize_scalar(curve, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-6})
     assert fitted["nll_before"] == pytest.approx(curve(1.0), rel=1e-4)
     assert fitted["temperature"] == pytest.approx(best.x, rel=5e-3)
     assert fitted["nll"] == pytest.approx(best.fun, rel=1e-3)

@@ -121,8 +121,8 @@ def _masks(values: Any, workdir: Path, changes: Sequence[str]) -> None:
     from jaxseg.overrides import override_config
 
     config = check_config(override_config(load_config(workdir), "evaluate", changes))
-    source, which = _data(values, config)
     folder, split = Path(values["predictions"].value), values["split"].value
+    source, which = _data(_dataset(values, config), split)
     scores, evaluators = masks.evaluate(folder, config, source, watch=_bar(len(source), True))
     path = evaluation.write_scores(
         scores, split, f"masks-{folder.resolve().name}", workdir, changes
@@ -146,24 +146,27 @@ def _open(
         on_all_devices=on_all_devices,
         announce=hosts.announce,
     )
-    source, which = _data(values, run.config)
+    dataset, split = _dataset(values, run.config), values["split"].value
+    source, which = _data(dataset, split)
     runs.check_classes(
         run.classes,
         source.classes,
-        what=f"{run.config.dataset.name}, split {values['split'].value}",
+        what=f"{dataset.name}, split {split}",
         allow=values["allow_other_classes"].value,
     )
-    runs.check_same_share(run.config.dataset, values["split"].value, workdir)
+    runs.check_same_share(dataset, split, workdir)
     return run, source, which
 
 
-def _data(values: Any, config: Any) -> tuple[Any, str]:
+def _dataset(values: Any, config: Any) -> Any:
+    data_dir = values["data_dir"].value
+    return dataclasses.replace(config.dataset, data_dir=data_dir) if data_dir else config.dataset
+
+
+def _data(dataset: Any, split: str) -> tuple[Any, str]:
+    """A split, and what it is called."""
     from jaxseg import data
 
-    dataset = config.dataset
-    if values["data_dir"].value:
-        dataset = dataclasses.replace(dataset, data_dir=values["data_dir"].value)
-    split = values["split"].value
     named = data.split_of(dataset, split)
     return data.load(dataset, named), split if named == split else f"{split} ({named})"
 

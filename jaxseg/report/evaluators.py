@@ -113,7 +113,9 @@ def _calibration(scores: Mapping[str, Any], what: str) -> str:
         ("of classes, their mean", f"{percent(scores['class_ece'])} %", "by predicted class"),
         ("mean confidence", f"{percent(scores['mean_confidence'])} %", "of the predicted class"),
     ]
-    return tiles(numbers) + f'<div class="charts">{chart}</div>' + table
+    note = "Dotted: as many are right as the confidence says. Below it, the model is too sure."
+    shown = f'<div class="charts">{chart}</div>' + paragraph(note, "note")
+    return tiles(numbers) + shown + table
 
 
 def _interval(interval: Sequence[float] | None) -> str:

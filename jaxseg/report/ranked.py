@@ -36,7 +36,7 @@ def items(
         columns = _around(left, right, labels.shape[1])
         note = (
             f"{region['pixels']} pixels labelled {region['label']}, predicted "
-            f"{region['predicted']}: more probable by {100 * region['margin']:.0f}\u00a0%"
+            f"{region['predicted']}: {100 * region['margin']:.0f} points more probable"
         )
         yield Item(
             f"{example['name']}, rows {top} to {bottom - 1}, columns {left} to {right - 1}",

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def test_sums_of_parts_add_up_to_the_whole():
     prediction = rng.integers(0, 3, (4, 5, 6), np.int32)
     label = rng.choice([0, 1, 2, 255], (4, 5, 6)).astype(np.int32)
     mask = np.array([True, True, True, False])
-    evaluator = evaluators.build(("miou",), CLASSES)["miou"]
+    evaluator: Any = evaluators.build(("miou",), CLASSES)["miou"]
 
     def sums(part):
         batch = {"label": jnp.asarray(label[part]), "mask": jnp.asarray(mask[part])}
