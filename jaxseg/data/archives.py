@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -57,10 +57,7 @@ class Unpacker:
         size, free = archive.stat().st_size, shutil.disk_usage(target).free
         most = min(MOST_BYTES - self._bytes, max(MOST_TIMES * size, MANY_BYTES), free)
         before = self._bytes
-        total = tqdm(
-            None, f"unpacking {archive.name}", unit="B", unit_scale=True, disable=None, leave=False
-        )
-        with total, _saying_damage(archive):
+        with _saying_damage(archive), _progress(archive, most) as progress:
             for name, file in _entries(archive):
                 path = target / _safe(name, archive)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,11 +66,11 @@ class Unpacker:
                     while chunk := file.read(_CHUNK):
                         self._bytes += len(chunk)
                         if self._bytes - before > most:
-                            raise UserError(_too_much(archive, size, most))
+                            raise UserError(_too_much(archive, most))
                         out.write(chunk)
-                        total.update(len(chunk))
+                        progress.update(len(chunk))
                 if self._files > MOST_FILES:
-                    raise UserError(_too_much(archive, size, most))
+                    raise UserError(_too_much(archive, most))
         if nested:
             for inner in sorted(path for path in target.rglob("*") if is_archive(path)):
                 self.unpack(inner, inner.parent / stem(inner), nested - 1)
@@ -125,10 +122,22 @@ def _refuse_link(archive: Path, name: str, *, is_link: bool) -> None:
         )
 
 
-def _too_much(archive: Path, size: int, most: int) -> str:
+def _progress(archive: Path, most: int) -> Any:
+    """A bar of bytes; raises UserError if a zip says itself that it holds more than `most`."""
+    total = None  # of a tar, which has no directory
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            total = sum(entry.file_size for entry in packed.infolist())
+        if total > most:
+            raise UserError(_too_much(archive, most))
+    text = f"unpacking {archive.name}"
+    return tqdm(None, text, total, unit="B", unit_scale=True, disable=None, leave=False)
+
+
+def _too_much(archive: Path, most: int) -> str:
     return (
-        f"{archive}: {size / 2**20:.3g} MiB that hold more than {most / 2**20:,.0f} MiB or "
-        f"{MOST_FILES:,} files; free some disk space or, if all of that is meant, unpack it "
+        f"{archive}: {archive.stat().st_size / 2**20:.3g} MiB that hold more than "
+        f"{most / 2**20:,.0f} MiB or {MOST_FILES:,} files; free some disk space or, if all of that is meant, unpack it "
         "yourself and give the folder"
     )
 

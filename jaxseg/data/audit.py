@@ -20,7 +20,7 @@ class Reading:
     name: str
     size: tuple[int, int]  # height, width
     counts: Counts
-    print: Fingerprint
+    fingerprint: Fingerprint
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _unusable(split: Split) -> list[Finding]:
 def _leaks(splits: Sequence[Split]) -> list[Finding]:
     found = []
     for first, second in itertools.combinations(splits, 2):
-        prints = ([each.print for each in split.readings] for split in (first, second))
+        prints = ([each.fingerprint for each in split.readings] for split in (first, second))
         pairs = [*matches(*prints)]
         for kind, wanted in (("identical", True), ("near-identical", False)):
             chosen = [
