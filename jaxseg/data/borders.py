@@ -2,7 +2,8 @@
 
 w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)), where d1 and d2 are the distances from x
 to the border of the nearest and of the second nearest cell. Here is the second term; w_c is
-`config.loss.cross_entropy.class_weights`, and the loss adds the two.
+`config.loss.cross_entropy.class_weights`, and the loss adds the two. Focal loss and OHEM do so too;
+losses of overlaps and Lovász count a pixel like 1 + its term.
 
 A cell is a 4-connected component of one object class, so that a gap one pixel wide separates cells
 in any direction; touching cells of one class count as one. Pixels of cells get weight 0, as in the

@@ -304,7 +304,7 @@ def test_the_growth_of_lovasz_keeps_its_precision_in_large_batches():
     np.testing.assert_allclose(found, 1 / count, rtol=1e-5)
 
 
-@pytest.mark.parametrize("share", [0.0, 1e-3, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("share", [1e-3, 0.37, 1.0])
 def test_the_hardest_share_is_that_of_a_sort(share):
     rng = np.random.default_rng(0)
     nll = np.round(rng.exponential(size=(2, 20, 30)), 1).astype(np.float32)  # with ties

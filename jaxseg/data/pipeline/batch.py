@@ -13,7 +13,7 @@ from jaxseg.errors import UserError
 class Batch(NamedTuple):
     """`mask` is False for examples that only fill up a batch: they count nowhere.
 
-    `weight` is what the loss adds to the class weight of each pixel, None where it adds nothing.
+    `weight` is U-Net's weight map, see `losses.Loss.sum`; None where it is off.
     `size` is the height and width of each image without evaluation's padding, and `index` its place
     in the split (evaluation alone says it; -1 for what only fills up).
     """
