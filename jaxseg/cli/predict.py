@@ -87,31 +87,29 @@ def predict(argv: Sequence[str]) -> None:
     if passed_over := images.passed_over():
         print(f"passed over in the folders: {passed_over}")
     found = [each.path for each in images.found]
-    kind = [kinds.kind_of(path) for path in found]
-    pictures = [path for path, its in zip(found, kind, strict=True) if its == "image"]
-    sees_all = not model.run.program.views.has_window  # else they are larger by design
-    if resize is None and sees_all and (warning := files.size_warning(model, pictures)):
+    by_kind = kinds.grouped(found)
+    if resize is None and (warning := files.size_warning(model, by_kind.get("image", []))):
         print(f"jaxseg: warning: {warning}", file=sys.stderr)
     output = Output(model.names, probabilities)
-    for path, its in zip(found, kind, strict=True):
-        kinds.check(its, path, output, resize)
-    targets = image_paths.targets(images.found, out, kinds.endings(kind, output))
+    kinds.check(by_kind, output, resize)
+    targets = image_paths.targets(images.found, out, kinds.endings(by_kind, output))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't write to --out {out}: {error.strerror}") from None
-    outcomes = {}
-    for each in dict.fromkeys(kind):
-        mine = [i for i, its in enumerate(kind) if its == each]
-        outcomes[each] = kinds.predict(
+    target_of = dict(zip(found, targets, strict=True))
+    outcomes = {
+        kind: kinds.predict(
             model,
-            each,
-            [found[i] for i in mine],
-            [targets[i] for i in mine],
+            kind,
+            paths,
+            [target_of[path] for path in paths],
             output,
             batch_size=batch_size,
             resize=resize,
         )
+        for kind, paths in by_kind.items()
+    }
     _report(outcomes, out)
 
 

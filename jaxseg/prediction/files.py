@@ -116,7 +116,7 @@ def predict(
 def size_warning(model: Model, images: Sequence[Path]) -> str | None:
     """One line if images are far larger or smaller than those of the training, from headers."""
     sizes = model.sizes
-    if sizes is None:
+    if sizes is None or model.run.program.views.has_window:  # then they are larger by design
         return None
     with ThreadPoolExecutor(8) as pool:  # where files are far away, opening one takes a while
         sides = pool.map(longer_side, images)

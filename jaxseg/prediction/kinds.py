@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -23,7 +23,15 @@ def kind_of(path: Path) -> str:
     return "raster" if raster.is_raster(path) else "image"
 
 
-def endings(kinds: Sequence[str], output: Output) -> tuple[str, ...]:
+def grouped(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """The files of each kind that there are any of."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(kind_of(path), []).append(path)
+    return found
+
+
+def endings(kinds: Collection[str], output: Output) -> tuple[str, ...]:
     """Of all that is written for files of these kinds, for `paths.targets`."""
     more = {
         "image": output.endings,
@@ -33,12 +41,15 @@ def endings(kinds: Sequence[str], output: Output) -> tuple[str, ...]:
     return tuple(dict.fromkeys(e for kind in KINDS if kind in kinds for e in more[kind]))
 
 
-def check(kind: str, path: Path, output: Output, resize: Resize) -> None:
-    """Raise UserError for what is not for files of this kind, such as `path`."""
-    if output.probabilities and kind != "image":
-        raise UserError(f"--probabilities is for images, and {path} is a {kind}: leave it out")
-    if resize is not None and kind == "raster":
-        raise UserError(f"--resize is not for rasters, and {path} is one: leave it out")
+def check(by_kind: Mapping[str, Sequence[Path]], output: Output, resize: Resize) -> None:
+    """Raise UserError for what is not for files of their kind."""
+    for kind, paths in by_kind.items():
+        if output.probabilities and kind != "image":
+            raise UserError(
+                f"--probabilities is for images, and {paths[0]} is a {kind}: leave it out"
+            )
+        if resize is not None and kind == "raster":
+            raise UserError(f"--resize is not for rasters, and {paths[0]} is one: leave it out")
 
 
 def predict(
