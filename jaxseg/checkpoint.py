@@ -11,10 +11,11 @@ deleted only when newer ones are committed and sealed.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,20 @@ from jaxseg.compilation import Announce
 from jaxseg.errors import UserError
 from jaxseg.manifest import MANIFEST, SCORES, damage
 from jaxseg.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What a step is compared by: a score's name, its value, and 1 or -1 for higher or lower."""
+
+    metric: str
+    value: float | None
+    sign: int
+
+    @property
+    def rank(self) -> float:
+        """The higher the better."""
+        return self.sign * (self.value or 0.0)
 
 
 class _Manager(ocp.CheckpointManager):
@@ -44,11 +59,28 @@ class _Manager(ocp.CheckpointManager):
 
 
 class Checkpoints:
-    """The checkpoints of a run: the latest `keep` and the one of the best validation mIoU."""
+    """The checkpoints of a run: the latest `keep` and the best on the validation split.
 
-    def __init__(self, directory: Path, *, keep: int, announce: Announce):
+    Args:
+      directory: where they are.
+      keep: how many of the latest.
+      announce: is told of damaged ones.
+      metric: the score that says which is the best.
+      higher_is_better: whether the highest is, else the lowest.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep: int,
+        announce: Announce,
+        metric: str = "miou",
+        higher_is_better: bool = True,
+    ):
         self.directory = directory = directory.absolute()  # Orbax takes no relative path
         self._keep = keep
+        self._metric, self._sign = metric, 1 if higher_is_better else -1
         if hosts.is_first():
             _set_damaged_aside(directory, announce)
         hosts.wait("damaged checkpoints are set aside")
@@ -58,8 +90,8 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(cleanup_tmp_directories=True),
         )
         # In memory too: all processes must decide alike, and one may not see another's file yet.
-        self._miou = {step: miou_of(directory / str(step)) for step in steps(directory)}
-        self._evaluated = {s for s in self._miou if (directory / str(s) / SCORES).exists()}
+        self._scored = {step: score_of(directory / str(step)) for step in steps(directory)}
+        self._evaluated = {s for s in self._scored if (directory / str(s) / SCORES).exists()}
         self._unsealed: int | None = None
 
     def latest_step(self) -> int | None:
@@ -69,7 +101,7 @@ class Checkpoints:
         return step in self._evaluated
 
     def evaluate_again(self, step: int) -> None:
-        """`is_evaluated` says no until the step is recorded again; its mIoU stays."""
+        """`is_evaluated` says no until the step is recorded again; its score stays."""
         self._evaluated.discard(step)
 
     def save(self, state: TrainState, meta: dict[str, Any]) -> None:
@@ -93,14 +125,15 @@ class Checkpoints:
                 force=True,
             )
 
-    def record(self, step: int, miou: float | None) -> None:
-        """Put the validation mIoU, None if it is undefined, beside a step that was saved."""
+    def record(self, step: int, scores: Mapping[str, Any]) -> None:
+        """Put the score of validation that says which is the best beside a step that was saved."""
         self._finish_save()
+        score = Score(self._metric, scores[self._metric], self._sign)
         with self._explained():
             if hosts.is_first():
                 path = self.directory / str(step) / SCORES
-                files.write_text(path, json.dumps({"miou": miou}) + "\n")
-        self._miou[step] = miou
+                files.write_text(path, json.dumps(dataclasses.asdict(score)) + "\n")
+        self._scored[step] = score
         self._evaluated.add(step)
         self._prune()
 
@@ -131,8 +164,8 @@ class Checkpoints:
         """Keep the latest few and the best, once all saves are sealed; all processes call it."""
         there = sorted(self._manager.all_steps())
         kept = set(there[-self._keep :])
-        if scored := [step for step in there if self._miou.get(step) is not None]:
-            kept.add(max(scored, key=lambda step: (self._miou[step], step)))
+        known = {step: self._scored[step] for step in there if step in self._scored}
+        kept.update(best_first(known)[:1])
         with self._explained():
             for step in sorted(set(there) - kept):
                 self._manager.delete(step)
@@ -174,7 +207,7 @@ def load(
 
     Args:
       directory: the run's `checkpoints` folder.
-      step: "latest" (the newest whole one), "best" (by validation mIoU), a number as a word; or a
+      step: "latest" (the newest whole one), "best" (see `best_first`), a number as a word; or a
         number that `find` or `newest` gave, whose checksums are not read again.
       like: a state, or its shapes, of the same model and optimizer.
       sharding: where an array of this shape goes; else to this process's first device.
@@ -222,10 +255,8 @@ def find(directory: Path, step: str | int) -> int:
     if step == "latest":
         candidates = sorted(there, reverse=True)
     elif step == "best":
-        miou = {step: miou_of(directory / str(step)) for step in there}
-        candidates = sorted(
-            there, key=lambda s: (-1.0 if miou[s] is None else miou[s], s), reverse=True
-        )
+        candidates = best_first({step: score_of(directory / str(step)) for step in there})
+        candidates += sorted(set(there) - set(candidates), reverse=True)
     elif str(step).isdigit() and int(step) in there:
         candidates = [int(step)]
     else:
@@ -268,12 +299,27 @@ def steps(directory: Path) -> list[int]:
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
 
 
-def miou_of(folder: Path) -> float | None:
-    """The validation mIoU of a step, None if it was not evaluated or has none."""
-    for name in (SCORES, MANIFEST):  # runs of version 0.1 have it in the manifest
+def score_of(folder: Path) -> Score | None:
+    """What `Checkpoints.record` put beside a step, None if it was not evaluated."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Score(**json.loads((folder / SCORES).read_text()))
+    for name in (SCORES, MANIFEST):  # before `best_metric`; version 0.1 had it in the manifest
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            return json.loads((folder / name).read_text())["miou"]
+            return Score("miou", json.loads((folder / name).read_text())["miou"], 1)
     return None
+
+
+def best_first(scored: Mapping[int, Score | None]) -> list[int]:
+    """The steps with a score, the best first, and of equal ones the newer.
+
+    Where a run went on with another `best_metric`, only scores of the newest step's metric count.
+    """
+    known = {step: score for step, score in scored.items() if score and score.value is not None}
+    if not known:
+        return []
+    metric = known[max(known)].metric
+    known = {step: score for step, score in known.items() if score.metric == metric}
+    return sorted(known, key=lambda step: (known[step].rank, step), reverse=True)
 
 
 def _read(directory: Path, step: int, **args: Any) -> Any:

@@ -119,7 +119,7 @@ class Profile:
 @dataclass(frozen=True)
 class Checkpoint:
     every: int = 1000  # steps; every evaluation saves too
-    keep: int = 2  # the latest so many, at least 2, and the best by validation mIoU
+    keep: int = 2  # the latest so many, at least 2, and the best by `best_metric`
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,10 @@ class Config:
     remat: bool = False  # recompute the encoder's blocks in the backward pass: less memory
     log_every: int = 20  # steps
     num_predictions: int = 4  # overlays drawn after the last evaluation
-    evals: tuple[str, ...] = ("miou",)  # files of jaxseg/evaluators; the best checkpoint is miou's
+    evals: tuple[str, ...] = ("miou",)  # files of jaxseg/evaluators, "miou" among them
+    # Which checkpoint is the best: a score of `evals` that is one number, or "loss". Each evaluator
+    # says which way is better (`higher_is_better`).
+    best_metric: str = "miou"
     # Weights to begin with: a file, hf://ORG/NAME[@REVISION][/FILE], or a run's folder[@STEP].
     init_from: str = ""
     init_fresh: tuple[str, ...] = ()  # shell patterns of layers that stay fresh: ("score_*",)

@@ -14,6 +14,7 @@ from jaxseg import files, hosts
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
+from jaxseg.evaluators import directions
 from jaxseg.evaluators._collecting import Collection, add
 from jaxseg.program import Program
 from jaxseg.state import TrainState
@@ -105,7 +106,9 @@ def run(
 
 def protocol(program: Program, config: Config, state: TrainState) -> dict[str, Any]:
     """What stands beside the numbers: how each evaluator measures, and what saw which images."""
+    better = directions(program.evaluators).get(config.best_metric)
     return {
+        "best_metric": {"name": config.best_metric, "higher_is_better": better},
         "weights": "averages" if state.ema is not None else "parameters",
         "dtype": config.dtype,
         "eval": json.loads(json.dumps(dataclasses.asdict(config.eval))),
@@ -113,12 +116,15 @@ def protocol(program: Program, config: Config, state: TrainState) -> dict[str, A
     }
 
 
-def scores_path(workdir: Path, split: str, step: int, changes: Sequence[str] = ()) -> Path:
-    """`eval/SPLIT/STEP.json`; `changes` of the config stand in its name."""
+def scores_path(workdir: Path, split: str, step: int | str, changes: Sequence[str] = ()) -> Path:
+    """`eval/SPLIT/STEP.json`; `changes` of the config stand in its name.
+
+    What has no step, such as a folder of masks, has a word for it.
+    """
     words = [re.sub(r"^-*config\.|[ '\"]", "", change) for change in changes]
-    words = [re.sub(r"[^\w.=,()+-]", "_", word) for word in words]
+    words = [re.sub(r"[^\w.=,()+-]", "_", word) for word in [str(step), *words]]
     folder = workdir / "eval" / re.sub(r"[^\w.=+:%\[\]-]", "_", split)
-    return folder / ("-".join([str(step), *words])[:200] + ".json")
+    return folder / ("-".join(words)[:200] + ".json")
 
 
 def read_scores(workdir: Path, split: str, step: int) -> dict[str, Any]:
@@ -127,7 +133,11 @@ def read_scores(workdir: Path, split: str, step: int) -> dict[str, Any]:
 
 
 def write_scores(
-    scores: dict[str, Any], split: str, step: int, workdir: Path, changes: Sequence[str] = ()
+    scores: dict[str, Any],
+    split: str,
+    step: int | str,
+    workdir: Path,
+    changes: Sequence[str] = (),
 ) -> Path:
     """Write `scores_path`, whole or not at all."""
     path = scores_path(workdir, split, step, changes)

@@ -45,6 +45,9 @@ class Program:
     loss: WeightedSum
     train_step: Announced  # (state, batch) -> (state, numbers)
     eval_step: Callable[[Any, Any], Any]  # (variables, batch) -> sums, see `steps.eval_step`
+    evaluating: Callable[
+        [Mapping[str, Evaluator], WeightedSum], Callable[[Any, Any], Any]
+    ]  # others
     predict_step: Callable[[Any, Any], jax.Array]  # (variables, batch) -> the class of every pixel
     scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]  # and every class's probability
     logits: Callable[[Any, Any], jax.Array]  # (variables, images in 0..255), not compiled
@@ -89,7 +92,6 @@ def build_program(
         "normalize": normalize,
         "tile_size": config.eval.tile_size,
     }
-    eval_step = functools.partial(steps.eval_step, **apply, evaluators=scorers, loss=loss)
     predict_step = functools.partial(steps.predict_step, **apply)
     scores_step = functools.partial(steps.scores_step, **apply)
     init_state = functools.partial(
@@ -101,6 +103,15 @@ def build_program(
     )
     options = xla_options(devices.platform, deterministic=config.deterministic)
     announced = functools.partial(Announced, announce=announce, options=options)
+
+    def evaluating(evaluators: Mapping[str, Evaluator], loss: WeightedSum) -> Announced:
+        step = functools.partial(steps.eval_step, **apply, evaluators=evaluators, loss=loss)
+        return announced(
+            devices.compile_eval(lowered(step)),
+            f"{name} evaluation step",
+            examine=memory.of_evaluation(config, devices),
+        )
+
     seed = np.uint32(config.seed)  # an argument of what is compiled, so that all seeds share it
     compiled_init = jax.jit(init_state, compiler_options=_quick_compile(devices.platform))
     return Program(
@@ -117,11 +128,8 @@ def build_program(
             constants=(seed,),
             examine=memory.of_training(config, devices, cached),
         ),
-        eval_step=announced(
-            devices.compile_eval(lowered(eval_step)),
-            f"{name} evaluation step",
-            examine=memory.of_evaluation(config, devices),
-        ),
+        eval_step=evaluating(scorers, loss),
+        evaluating=evaluating,
         predict_step=announced(jax.jit(lowered(predict_step)), f"{name} prediction"),
         scores_step=announced(jax.jit(lowered(scores_step)), f"{name} probabilities"),
         logits=lowered(functools.partial(steps.logits, **apply)),

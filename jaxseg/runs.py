@@ -3,7 +3,7 @@
     config.json      the resolved config
     run.json         what ran here, from which commit, on what, and how each start of it ended
     metrics.jsonl    losses, speeds and scores by step; tensorboard/ has the same
-    checkpoints/     the latest states and the best by validation mIoU
+    checkpoints/     the latest states and the best by `config.best_metric`
     eval/SPLIT/      the scores of every evaluation
     predictions/     pictures of a few validation images
 
@@ -70,7 +70,7 @@ def open_run(
 
     Args:
       workdir: the run's folder.
-      step: a step's number, "latest" or "best" (by validation mIoU).
+      step: a step's number, "latest" or "best" (by `config.best_metric`).
       changes: `--config.KEY=VALUE` words that take the place of the run's own values.
       command: who asks, for the errors of `changes`.
       on_all_devices: whether the state goes to all devices of all processes.

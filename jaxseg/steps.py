@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt8, UInt32
 
 from jaxseg import inference
-from jaxseg.evaluators import Evaluator, OnHost, PerImage, Summed, needs_scores
+from jaxseg.evaluators import Evaluator, OnHost, measure, needs_scores
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.state import TrainState
@@ -151,17 +151,12 @@ def eval_step(
     if needs_scores(evaluators):
         scores = inference.scores(model, variables, images, batch["size"], tile_size=tile_size)
         batch = {**batch, "scores": scores}
-    sums, rows = {}, {}
-    for name, each in evaluators.items():
-        if isinstance(each, Summed):
-            sums[name] = each.update(prediction, batch)
-        elif isinstance(each, PerImage):
-            rows[name] = each.rows(prediction, batch)
-    images: dict[str, Any] = {"rows": rows}
+    sums, rows = measure(evaluators, prediction, batch)
+    kept: dict[str, Any] = {"rows": rows}
     if any(isinstance(each, OnHost) for each in evaluators.values()):
-        images["prediction"] = prediction.astype(jnp.uint16)
+        kept["prediction"] = prediction.astype(jnp.uint16)
     sums, losses = _sum_devices((sums, losses), axis_name)
-    return sums, losses, images
+    return sums, losses, kept
 
 
 def predict_step(

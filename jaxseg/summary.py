@@ -13,7 +13,6 @@ from jaxseg import drawing, inference
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
-from jaxseg.metrics import table
 from jaxseg.program import Program
 from jaxseg.state import TrainState
 
@@ -50,7 +49,8 @@ def finish(
 ) -> None:
     """The last words: a table, pictures, and what to do next."""
     print(f"\nvalidation after {int(state.step)} steps, {scores['examples']} images")
-    print(table(scores))
+    for evaluator in program.evaluators.values():
+        print(evaluator.table(scores))
     variables = state.eval_variables
 
     def predict(image: np.ndarray) -> np.ndarray:

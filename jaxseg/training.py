@@ -17,6 +17,7 @@ from jaxseg import (
     compilation,
     data,
     evaluation,
+    evaluators,
     forecast,
     hosts,
     initial,
@@ -153,6 +154,7 @@ def _train(
     first = hosts.is_first()
     cached = memory.of_cached(config, (train_source, val_source))
     program = build_program(config, classes, announce=progress.say, cached=cached)
+    higher_is_better = evaluators.is_higher_better(program.evaluators, config.best_metric)
     check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
     weigh = borders.weigher(config.loss, classes)
     state, start = _begin_or_continue(
@@ -163,7 +165,11 @@ def _train(
     # From here on the folder says what is run.
     store_config(config, workdir, write=first)
     checkpoints = checkpoint.Checkpoints(
-        workdir / runs.CHECKPOINTS, keep=config.checkpoint.keep, announce=progress.say
+        workdir / runs.CHECKPOINTS,
+        keep=config.checkpoint.keep,
+        announce=progress.say,
+        metric=config.best_metric,
+        higher_is_better=higher_is_better,
     )
     if not evaluation.scores_path(workdir, "val", start).exists():  # somebody deleted eval/
         checkpoints.evaluate_again(start)
@@ -245,8 +251,8 @@ def _train(
                 except _StoppedError:
                     break
                 compilation.trim_heap()  # else training's blocks come on top of what evaluation had
-                _report(scores, step, workdir, writer, progress)
-                checkpoints.record(step, scores["miou"])
+                _report(scores, step, workdir, program, config, writer, progress)
+                checkpoints.record(step, scores)
             if at_end or stop.requested:
                 break
             trace.begin(step + 1, state)
@@ -338,17 +344,28 @@ def _watched(
 
 
 def _report(
-    scores: dict[str, Any], step: int, workdir: Path, writer: MetricWriter, progress: Progress
+    scores: dict[str, Any],
+    step: int,
+    workdir: Path,
+    program: Program,
+    config: Config,
+    writer: MetricWriter,
+    progress: Progress,
 ) -> None:
     if hosts.is_first():
         evaluation.write_scores(scores, "val", step, workdir)
     shown = ("miou", "pixel_accuracy", "mean_accuracy")
     numbers = {k: v for k, v in scores.items() if k in shown or k.partition("/")[0] == "loss"}
     numbers |= {f"iou/{name}": value for name, value in scores["iou"].items()}
+    for name, evaluator in program.evaluators.items():
+        if name != "miou":
+            numbers |= {key: scores[key] for key in evaluator.higher_is_better}
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
     loss = "-" if scores["loss"] is None else f"{scores['loss']:.4f}"
+    best = scores[config.best_metric]
+    also = "" if config.best_metric in (*shown, "loss") else f", {config.best_metric} {best}"
     progress.say(
         f"step {step}: validation mIoU {percent(scores['miou'])} %, "
-        f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}"
+        f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}{also}"
     )
     progress.doing(f"saving step {step}")

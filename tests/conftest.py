@@ -151,3 +151,32 @@ def run_compiled():
         return jax.jit(function).lower(*args).compile(compiler_options=options)(*args)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def scores_of():
+    """The scores of an evaluator on (prediction, label) pairs, each of any size."""
+    # Imported here: what is imported before pytest is set up escapes the check of its shapes.
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxseg.evaluators import OnHost, PerImage, Summed
+
+    def score(evaluator, pairs):
+        if isinstance(evaluator, OnHost):
+            rows = [np.float64(evaluator.measure(*pair)) for pair in pairs]
+            return evaluator.compute(np.array(rows) if rows else np.zeros((0, 0)))
+        found = []
+        for prediction, label in pairs:
+            batch = {"label": jnp.asarray(label[None]), "mask": jnp.ones(1, bool)}
+            found.append((jnp.asarray(prediction[None]), batch))
+        if isinstance(evaluator, PerImage):
+            rows = [np.float64(evaluator.rows(*each))[0] for each in found]
+            return evaluator.compute(np.array(rows) if rows else np.zeros((0, 0)))
+        assert isinstance(evaluator, Summed)
+        total = evaluator.init()
+        for each in found:
+            total = total + np.asarray(evaluator.update(*each))
+        return evaluator.compute(total)
+
+    return score

@@ -37,7 +37,7 @@ def save(folder, *steps_and_miou, keep=2, said=None):
     for step, miou in steps_and_miou:
         checkpoints.save(make_state(step), {"step": step, "note": f"s{step}"})
         if miou is not None:
-            checkpoints.record(step, miou)
+            checkpoints.record(step, {"miou": miou})
     checkpoints.close()
 
 
@@ -84,10 +84,37 @@ def test_an_undefined_score_is_no_best_one(folder):
     checkpoints = Checkpoints(folder, keep=2, announce=print)
     for step, miou in ((1, 0.0), (2, None)):
         checkpoints.save(make_state(step), {"step": step})
-        checkpoints.record(step, miou)
+        checkpoints.record(step, {"miou": miou})
         assert checkpoints.is_evaluated(step)
     checkpoints.close()
     assert checkpoint.find(folder, "best") == 1
+
+
+def test_a_step_is_the_best_by_the_metric_that_was_asked_for(folder):
+    for metric, higher, best in (("boundary_f", True, 3), ("loss", False, 2)):
+        shown = folder / metric
+        checkpoints = Checkpoints(
+            shown, keep=2, announce=print, metric=metric, higher_is_better=higher
+        )
+        for step, value in ((1, 0.5), (2, 0.2), (3, 0.9), (4, 0.4), (5, None)):
+            checkpoints.save(make_state(step), {"step": step})
+            checkpoints.record(step, {"miou": 1 / step, metric: value})
+        checkpoints.close()
+        assert checkpoint.find(shown, "best") == best
+        assert steps(shown) == [best, 4, 5]
+
+
+def test_a_run_that_goes_on_with_another_metric_compares_what_has_it(folder):
+    """Scores of before `best_metric` existed are mIoU."""
+    save(folder, (1, 0.9), (2, 0.1), keep=4)
+    (folder / "1" / manifest.SCORES).write_text('{"miou": 0.9}')
+    assert checkpoint.find(folder, "best") == 1
+    checkpoints = Checkpoints(folder, keep=4, announce=print, metric="loss", higher_is_better=False)
+    for step, value in ((3, 0.1), (4, 0.2)):
+        checkpoints.save(make_state(step), {"step": step})
+        checkpoints.record(step, {"miou": 0.0, "loss": value})
+    checkpoints.close()
+    assert checkpoint.find(folder, "best") == 3
 
 
 def test_scores_in_the_manifest_of_an_earlier_version_count(folder):

@@ -23,7 +23,8 @@ ARGS = {
     "total_steps": 20, "batch_size": 4, "log_every": 1, "num_predictions": 1,
     "dataset.image_size": "(32, 32)", "dataset.train_examples": 10, "dataset.val_examples": 7,
     "augment.crop_size": "(32, 32)", "augment.scale": "(0.8, 1.2)", "ema_decay": 0.9,
-    "eval.every": 10, "eval.batch_size": 4, "checkpoint.every": 5,
+    "evals": "('miou', 'per_image', 'boundary')", "eval.every": 10, "eval.batch_size": 4,
+    "checkpoint.every": 5,
     # Adam would blow rounding up, dividing gradients near zero by their own size; and rounding
     # puts a pixel on the other side of a ReLU now and then, which a small rate keeps below 1e-6
     "optimizer.name": "sgd", "schedule.learning_rate": 0.001, "schedule.warmup_steps": 0,

@@ -22,7 +22,7 @@ def predict(argv: Sequence[str]) -> None:
                                more than 256 classes) and NAME_overlay.png;
                                a folder's subfolders are there too, and where two images have one
                                NAME, their suffix or folder is added to it
-      --step STEP              best (by validation mIoU, the default), latest or a number
+      --step STEP              best (by config.best_metric, the default), latest or a number
       --resize N|training      predict at another size, where the images' objects are larger or
                                smaller than those of the training: N pixels on the longer side, or
                                the median of the training images; masks have the images' own size

@@ -14,7 +14,7 @@ def report(argv: Sequence[str]) -> None:
 
       --workdir DIR            a folder that `jaxseg train` made, finished or not
       --split SPLIT            val (default), train, or any TFDS split such as test
-      --step STEP              best (by validation mIoU, the default), latest or a number
+      --step STEP              best (by config.best_metric, the default), latest or a number
       --images N               how many images to show at most; 0 computes nothing
       --out FILE               the page, DIR/report.html unless it is given
       --data_dir DIR           where prepared data sets live, before TFDS_DATA_DIR

@@ -136,15 +136,32 @@ def needs_scores(evaluators: Mapping[str, Evaluator]) -> list[str]:
     ]
 
 
-def is_higher_better(evaluators: Mapping[str, Evaluator], metric: str) -> bool:
-    """Which way `config.best_metric` goes: for "loss" down, else as its evaluator says.
+def measure(
+    evaluators: Mapping[str, Evaluator],
+    prediction: Int[Array, "b h w"],
+    batch: Mapping[str, Array],
+) -> tuple[dict[str, Sums], dict[str, Array]]:
+    """What is computed in the compiled step: sums, and rows of images, by evaluator."""
+    sums, rows = {}, {}
+    for name, each in evaluators.items():
+        if isinstance(each, Summed):
+            sums[name] = each.update(prediction, batch)
+        elif isinstance(each, PerImage):
+            rows[name] = each.rows(prediction, batch)
+    return sums, rows
 
-    Raises:
-      UserError: no evaluator gives such a number.
-    """
+
+def directions(evaluators: Mapping[str, Evaluator]) -> dict[str, bool]:
+    """Whether higher is better of each score that is one number, the loss included."""
     known = {"loss": False}
     for evaluator in evaluators.values():
         known |= evaluator.higher_is_better
+    return known
+
+
+def is_higher_better(evaluators: Mapping[str, Evaluator], metric: str) -> bool:
+    """Which way `config.best_metric` goes; raises UserError if no evaluator gives such a number."""
+    known = directions(evaluators)
     if metric not in known:
         raise UserError(
             f"config.best_metric is {metric!r}, which none of config.evals {tuple(evaluators)} "

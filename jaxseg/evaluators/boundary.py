@@ -71,9 +71,9 @@ class Evaluator:
             _shapes.counts(truth[distance < width], found[distance < width], number)
             for width in WIDTHS
         ]
-        rims = [np.where(rim(x, radius), x, number) for x in (truth, found)]
+        of_truth, of_found = (np.where(rim(x, radius), x, number) for x in (truth, found))
         f_scores = self._f_scores(truth, found, tolerance)
-        parts = (_shapes.counts(*rims, number), f_scores, *bands)
+        parts = (_shapes.counts(of_truth, of_found, number), f_scores, *bands)
         return np.concatenate([[radius, tolerance], *(part.ravel() for part in parts)])
 
     def _f_scores(
@@ -83,8 +83,8 @@ class Evaluator:
         scores = np.zeros((len(self._names), 2))
         for index in np.union1d(truth, found):
             if index < len(self._names):
-                contours = [_shapes.contour(x == index, at_border=False) for x in (truth, found)]
-                score = f_score(*contours, tolerance)
+                one, other = (_shapes.contour(x == index, at_border=False) for x in (truth, found))
+                score = f_score(one, other, tolerance)
                 scores[index] = (0, 0) if score is None else (score, 1)
         return scores
 

@@ -71,8 +71,8 @@ class Evaluator:
 
     def compute(self, sums: np.ndarray) -> dict[str, Any]:
         pixels, right, *digits = np.moveaxis(sums, -1, 0)
-        units = sum(_BASE**i * digit for i, digit in enumerate(digits))
-        confidence = units / (_BASE**_DIGITS - 1)
+        units = np.sum([_BASE**i * digit for i, digit in enumerate(digits)], axis=0)
+        confidence = np.asarray(units / (_BASE**_DIGITS - 1))
         by_class = np.array(
             [error(*arrays) for arrays in zip(pixels, right, confidence, strict=True)]
         )

@@ -18,6 +18,7 @@ A background (a class 0 that is black) is left out of the means over classes.
 Kept of each image: k = 4 c.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def _pixels(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _interval(interval: tuple[float, float] | None) -> str:
+def _interval(interval: Sequence[float] | None) -> str:
     if interval is None:
         return ""
     return "  (95 % interval over other images of the kind: {:.2f} to {:.2f})".format(*interval)

@@ -267,7 +267,7 @@ def load(
 
     Args:
       workdir: the run's folder.
-      step: a step's number, "latest", or "best" (by validation mIoU).
+      step: a step's number, "latest", or "best" (by `config.best_metric`).
       changes: values of the config to use instead of the run's, such as {"eval.tile_size": 384}.
       announce: is told what compiles, and for how long.
 

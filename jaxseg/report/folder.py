@@ -4,6 +4,7 @@ import ast
 import contextlib
 import itertools
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -32,9 +33,19 @@ def rows(workdir: Path) -> list[dict[str, Any]]:
 
 
 def scores(workdir: Path, split: str) -> dict[int, dict[str, Any]]:
-    """The scores of each step that was evaluated on the split, with the run's own config."""
+    """The scores of each step that was evaluated on the split, with the run's own config.
+
+    What `jaxseg evaluate --evals` measured besides is among them: it changed no other number.
+    """
     found = score_paths(workdir, split)
-    return {step: json.loads(found[step].read_text()) for step in sorted(found)}
+    scored = {step: json.loads(found[step].read_text()) for step in sorted(found)}
+    for path in sorted((workdir / "eval" / split).glob("*-evals=*.json")):
+        more = json.loads(path.read_text())
+        if [change.partition("=")[0] for change in more["changes"]] == ["--config.evals"]:
+            step = more["step"]
+            if isinstance(step, int):  # none of a folder of masks
+                scored[step] = {**more, **scored.get(step, {})}
+    return dict(sorted(scored.items()))
 
 
 def score_paths(workdir: Path, split: str) -> dict[int, Path]:
@@ -60,11 +71,15 @@ def choose_step(scored: Mapping[int, Mapping[str, Any]], step: str) -> int | Non
     if step == "latest":
         return max(scored, default=None)
 
-    def miou(step: int) -> tuple[float, int]:
-        value = scored[step]["miou"]
-        return (-1.0 if value is None else value, step)
+    # runs of before `best_metric` say nothing of it
+    found = scored[max(scored)].get("protocol", {}).get("best_metric") if scored else None
+    name, higher = (found["name"], found["higher_is_better"]) if found else ("miou", True)
 
-    return max(scored, key=miou, default=None)
+    def rank(step: int) -> tuple[float, int]:
+        value = scored[step].get(name)
+        return (-math.inf if value is None else value if higher else -value, step)
+
+    return max(scored, key=rank, default=None)
 
 
 def loss_curves(lines: list[dict[str, Any]]) -> list[Series]:

@@ -18,7 +18,7 @@ from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 from jaxseg.metrics import percent
 from jaxseg.progress import clock
-from jaxseg.report import folder, predictions
+from jaxseg.report import evaluators, folder, predictions, ranked
 from jaxseg.report.charts import COLOURS, line_chart
 from jaxseg.report.confusion import confusion_matrix
 from jaxseg.report.gallery import gallery
@@ -69,6 +69,8 @@ def run_page(
     scores, origin = shown.scores, "computed for this page"
     if number in scored:
         scores, origin = scored[number], f"eval/{split}/{number}.json"
+        if scores.get("changes"):  # measured by `jaxseg evaluate --evals` alone
+            origin = f"eval/{split}, {scores['changes'][0].lstrip('-')}"
     what = f"{split}, step {number}"
     lines = folder.rows(workdir)
     sections = [Section("curves", "Learning curves", _curves(lines, scored, split))]
@@ -78,6 +80,7 @@ def run_page(
             *sections,
             Section("classes", "Classes", _classes(scores, shown.classes, what)),
             Section("confusion", "Confusion", _confusion(scores, what)),
+            *evaluators.sections(scores, what),
         ]
     else:
         nothing = f"No scores on {split}: the run was not evaluated on it yet."
@@ -130,6 +133,9 @@ def _gallery(
             (title, list(predictions.items(source, chosen)))
             for title, chosen in predictions.choose(found.images, images)
         ]
+        if regions := ranked.read(workdir, split, number):
+            first = list(ranked.items(source, found.images, regions))
+            groups = [(ranked.TITLE, first), *groups] if first else groups
     except (UserError, OSError) as error:
         reason = f"No gallery: {error}"
         announce(reason)

@@ -55,3 +55,63 @@ def test_values_that_a_run_cannot_take(workdir, jaxseg, change, message):
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_other_evaluators_are_named_by_a_flag(workdir, jaxseg):
+    argv = ["--workdir", workdir, "--step", "latest", "--evals", "per_image,boundary"]
+    code, out, _ = jaxseg("evaluate", *argv)
+    assert code == 0
+    assert "mIoU^D, pixels of all images together" in out
+    assert "95 % interval over other images of the kind" in out
+    assert "radius 2 % of the diagonal = 1 px" in out
+    path = workdir / "eval/val/4-evals=(miou,per_image,boundary).json"
+    written = json.loads(path.read_text())
+    assert set(written["protocol"]) >= {"miou", "per_image", "boundary", "eval", "weights"}
+    assert written["miou"] == json.loads((workdir / "eval/val/4.json").read_text())["miou"]
+    code, _, err = jaxseg("evaluate", "--workdir", workdir, "--evals=bundary")
+    assert code == 2
+    assert "config.evals names 'bundary'; did you mean 'boundary'" in err
+
+
+def test_masks_of_a_run_get_its_own_scores(workdir, jaxseg, tmp_path):
+    """Written here from the run's predictions, as another program would."""
+    from jaxseg import data
+    from jaxseg.data.images import encode_mask
+    from jaxseg.prediction.model import load
+
+    model = load(workdir, "latest")
+    source = data.load(model.config.dataset, "val")
+    for example in (source[i] for i in range(len(source))):
+        mask = model.predict(example["image"]).mask
+        (tmp_path / f"{example['name']}.png").write_bytes(encode_mask(mask))
+    argv = ["--workdir", workdir, "--predictions", tmp_path]
+    code, out, _ = jaxseg("evaluate", *argv)
+    assert code == 0
+    written = json.loads((workdir / f"eval/val/masks-{tmp_path.name}.json").read_text())
+    own = json.loads((workdir / "eval/val/4.json").read_text())
+    assert written["confusion"] == own["confusion"]
+    assert f"{100 * own['miou']:.2f}" in out
+    next(tmp_path.glob("*.png")).unlink()
+    code, _, err = jaxseg("evaluate", *argv)
+    assert code == 2
+    assert "expected one mask" in err
+
+
+def test_ranks_and_temperatures_are_kept_with_the_run(workdir, jaxseg, monkeypatch):
+    from jaxseg import temperature
+
+    # four steps teach too little for a temperature
+    monkeypatch.setattr(temperature, "minimum", lambda values: (1.5, min(values)))
+    code, out, _ = jaxseg("evaluate", "--workdir", workdir, "--step", "latest", "--rank")
+    assert code == 0
+    assert "evidence" in out
+    assert json.loads((workdir / "eval/val/4-rank.json").read_text())["examples"] == 5
+    code, out, _ = jaxseg("evaluate", "--workdir", workdir, "--step", "latest", "--fit_temperature")
+    assert code == 0
+    fitted = json.loads((workdir / "temperature.json").read_text())
+    assert fitted["nll"] <= fitted["nll_before"]
+    assert (fitted["step"], fitted["split"]) == (4, "val")
+    assert f"temperature {fitted['temperature']:.4f}" in out
+    code, _, err = jaxseg("evaluate", "--workdir", workdir, "--rank", "--fit_temperature")
+    assert code == 2
+    assert "one thing at a time" in err

@@ -1,10 +1,7 @@
-"""Splits of noisy label maps, and what an evaluator makes of them by its three ways in."""
+"""Noisy label maps."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from jaxseg.evaluators import OnHost, PerImage, Summed
 
 
 @pytest.fixture(scope="session")
@@ -23,27 +20,3 @@ def blobs():
         return labels
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def scores_of():
-    """The scores of an evaluator on (prediction, label) pairs, each of any size."""
-
-    def score(evaluator, pairs):
-        if isinstance(evaluator, OnHost):
-            rows = [np.float64(evaluator.measure(*pair)) for pair in pairs]
-            return evaluator.compute(np.array(rows) if rows else np.zeros((0, 0)))
-        found = []
-        for prediction, label in pairs:
-            batch = {"label": jnp.asarray(label[None]), "mask": jnp.ones(1, bool)}
-            found.append((jnp.asarray(prediction[None]), batch))
-        if isinstance(evaluator, PerImage):
-            rows = [np.float64(evaluator.rows(*each))[0] for each in found]
-            return evaluator.compute(np.array(rows) if rows else np.zeros((0, 0)))
-        assert isinstance(evaluator, Summed)
-        total = evaluator.init()
-        for each in found:
-            total = total + np.asarray(evaluator.update(*each))
-        return evaluator.compute(total)
-
-    return score

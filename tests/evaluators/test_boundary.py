@@ -1,5 +1,7 @@
 """Bands, contours and rims against distances between all pairs of pixels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def miou(counts):
     return np.mean((both / np.where(union, union, 1))[union > 0])
 
 
-def count(truth, guess, where=True):
+def count(truth, guess, where: Any = True):
     return [
         [((truth == c) & (guess == c) & where).sum(), ((truth == c) & where).sum(),
          ((guess == c) & where).sum()]
@@ -99,14 +101,11 @@ def test_the_f_score_is_that_of_distances_between_all_pixels(pair, scores_of):
     guess, label = pair
     found, expected = np.where(label == 255, 255, guess), []
     for c in range(3):
-        t, f = (
-            np.array([
-                [x[i] == c and any(n is not None and n != c for n in neighbours(x, *i))
-                 for i in row] for row in np.stack(np.mgrid[:24, :31], -1).tolist()
-                for row in [list(map(tuple, row))]
-            ])
-            for x in (label, found)
-        )  # fmt: skip
+        t, f = np.zeros((2, *SHAPE), bool)
+        for mask, labels in ((t, label), (f, found)):
+            for y, x in np.ndindex(SHAPE):
+                around = [n for n in neighbours(labels, y, x) if n is not None]
+                mask[y, x] = labels[y, x] == c and any(n != c for n in around)
         precision = (euclidean(SHAPE, t)[f] <= 1).mean()
         recall = (euclidean(SHAPE, f)[t] <= 1).mean()
         expected.append(2 * precision * recall / (precision + recall))
@@ -121,8 +120,8 @@ def test_a_tolerance_grows_with_the_image():
     square[100:200, 100:200] = True
     moved = np.roll(square, 3, (0, 1))
     contours = [boundary._shapes.contour(x, at_border=False) for x in (square, moved)]
-    assert boundary.f_score(*contours, tolerance=0.0075 * 500) > 0.97
-    assert boundary.f_score(*contours, tolerance=1.0) < 0.1
+    assert (boundary.f_score(*contours, tolerance=0.0075 * 500) or 0) > 0.97
+    assert (boundary.f_score(*contours, tolerance=1.0) or 0) < 0.1
 
 
 def test_the_right_answer_gets_one_whatever_stands_in_void(pair, scores_of):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def test_sums_of_parts_add_up_to_the_whole():
     prediction = rng.integers(0, 3, (4, 5, 6), np.int32)
     label = rng.choice([0, 1, 2, 255], (4, 5, 6)).astype(np.int32)
     mask = np.array([True, True, True, False])
-    evaluator = evaluators.build(("miou",), CLASSES)["miou"]
+    evaluator: Any = evaluators.build(("miou",), CLASSES)["miou"]
 
     def sums(part):
         batch = {"label": jnp.asarray(label[part]), "mask": jnp.asarray(mask[part])}
@@ -37,3 +39,20 @@ def test_sums_of_parts_add_up_to_the_whole():
 def test_wrong_names_are_refused(evals, message):
     with pytest.raises(UserError, match=message):
         evaluators.build(evals, CLASSES)
+
+
+def test_every_evaluator_says_which_way_its_numbers_go_and_how_they_came_about():
+    classes = Classes(("membrane", "cell"), CLASSES.palette[:2])
+    made = evaluators.build(evaluators.names(), classes)
+    assert not [name for name in made if name.startswith("_")]
+    for name, each in made.items():
+        assert each.higher_is_better, name
+        assert len(each.protocol) > 40, name
+        kinds = (evaluators.Summed, evaluators.PerImage, evaluators.OnHost)
+        assert sum(isinstance(each, kind) for kind in kinds) == 1, name
+    assert evaluators.needs_scores(made) == ["calibration", "checkerboard"]
+    assert evaluators.is_higher_better(made, "boundary_f")
+    assert not evaluators.is_higher_better(made, "hausdorff95")
+    assert not evaluators.is_higher_better({}, "loss")
+    with pytest.raises(UserError, match=r"best_metric is 'boundary_iuo', .*'boundary_iou'"):
+        evaluators.is_higher_better(made, "boundary_iuo")

@@ -29,8 +29,8 @@ def test_scores_of_cells_are_those_of_scikit_image(seed, blobs, scores_of):
     """Which leaves out label 0 of the truth, the membranes, by default."""
     guess, label = drawn(seed, blobs)
     scores = scores_of(membranes.Evaluator(CLASSES), [(guess, label)])
-    truth = measure.label(label, connectivity=1)
-    found = membranes.thinned(measure.label(guess, connectivity=1).astype(np.int32))
+    truth, found = (np.asarray(measure.label(x, connectivity=1)) for x in (label, guess))
+    found = membranes.thinned(found.astype(np.int32))
     error, *parts = adapted_rand_error(truth, found)
     assert scores["membrane_rand_f"] == pytest.approx(1 - error)
     # it calls the two precision and recall, and some versions have swapped them

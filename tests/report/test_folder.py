@@ -38,6 +38,28 @@ def test_scores_are_those_of_the_config_itself_in_order(tmp_path):
     assert (list(curve.x), list(curve.y)) == ([9, 10], [20.0, 30.0])
 
 
+def test_what_other_evaluators_measured_is_among_the_scores(tmp_path):
+    (tmp_path / "eval/val").mkdir(parents=True)
+    evals, view = "--config.evals=('miou', 'boundary')", "--config.eval.canvas=(9, 9)"
+    for name, changes, step in (
+        ("4-evals=(miou,boundary)", [evals], 4),
+        ("4-eval.canvas=(9,9)-evals=(miou,boundary)", [view, evals], 4),
+        ("masks-x-evals=(miou,boundary)", [evals], "masks-x"),
+    ):
+        record = {"step": step, "changes": changes, "miou": 0.9, "boundary_f": len(changes)}
+        (tmp_path / f"eval/val/{name}.json").write_text(json.dumps(record))
+    (tmp_path / "eval/val/4.json").write_text(json.dumps({"step": 4, "changes": [], "miou": 0.3}))
+    scored = folder.scores(tmp_path, "val")
+    assert scored == {4: {"step": 4, "changes": [], "miou": 0.3, "boundary_f": 1}}
+
+
+def test_the_best_step_is_by_the_metric_of_the_run():
+    how = {"best_metric": {"name": "loss", "higher_is_better": False}}
+    scored = {s: {"miou": s, "loss": loss, "protocol": how} for s, loss in ((1, 2.0), (2, 0.5))}
+    scored |= {3: {"miou": 3, "loss": None, "protocol": how}}
+    assert folder.choose_step(scored, "best") == 2
+
+
 def test_the_validation_loss_and_the_lowest_classes_have_curves():
     scored = {
         9: {"iou": {"a": 0.5, "b": 0.25, "c": 0.75, "d": None}},

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from jaxseg import checkpoint, cli, evaluation
+from jaxseg import checkpoint, cli, evaluation, ranking
 from jaxseg.data.sets.shapes import CLASSES, Shapes
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
@@ -63,6 +63,20 @@ def test_a_split_that_was_not_evaluated_is_scored_here(run_with_averages):
     assert "train, step 2" in page
     assert page.count("<article") == 3
     assert not (run_with_averages / "eval/train").exists()
+
+
+def test_contested_regions_come_first(copied, check_html):
+    regions = [
+        {"index": i, "box": [2, 3, 9, 9], "label": "circle", "predicted": "square", "pixels": 30,
+         "margin": 0.8}
+        for i in (5, 2)
+    ]  # fmt: skip
+    ranking.write({"regions": regions}, copied, "val", 2)
+    page = run_page(copied, images=3, announce=quiet)
+    check_html(page)
+    assert page.count("<article") == 2 + 3
+    assert page.index("Look at these first") < page.index("Best images")
+    assert page.count("30 pixels labelled circle, predicted square") == 2
 
 
 def test_a_step_that_is_not_the_last_says_so(copied):
