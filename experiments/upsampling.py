@@ -6,7 +6,7 @@ convolution: "nearest" and "bilinear" here, where a 3x3 follows. Ronneberger et 
 figure 1) have "transposed", 2x2 kernels at stride 2; max unpooling is SegNet's (Badrinarayanan,
 Kendall, Cipolla, PAMI 2017, table 1).
 
-Compared is the share of energy at the frequencies of stride 2, a measure of ours
+Compared is the share of energy at the frequencies of stride 2, in decibels, a measure of ours
 (jaxseg/evaluators/checkerboard.py); mIoU, and strides 4 and 8, are among each run's scores.
 
 Scale `small`: nuclei, U-Net of 8 channels at full resolution.
@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
         "bed_of_nails": Row({"model.upsampling": "bed_of_nails"}),
     },
     baseline="transposed",
-    metric="checkerboard_2",
+    metric="checkerboard_2_db",
     higher_is_better=False,
     scales={
         "small": Scale(

@@ -12,30 +12,32 @@ import jax.numpy as jnp
 import torch  # pyright: ignore[reportMissingImports]
 
 from jaxseg import models, zoo
-from jaxseg.bench.jaxseg_side import JaxsegSide
 from jaxseg.bench.modes import JAXSEG, PYTORCH
 from jaxseg.bench.setting import Setting
+from jaxseg.bench.side_process import SideError, SideProcess, build, first_line
 from jaxseg.bench.timing import interleaved, median
-from jaxseg.bench.torch_side import TorchSide
 
 # Steps per timed call: on a GPU the next ones are enqueued while one runs, as in training.
 STEPS = {"cpu": 1, "cuda": 5}
 MATMUL = {"cpu": 2048, "cuda": 8192}  # rows and columns
+_ONCE = {"seconds": 0.0, "least": 1}
 
 
 def measure(
-    setting: Setting, modes: Collection[str], seconds: float, matmul_rate: float
+    setting: Setting, modes: Collection[str], seconds: float, matmul_rate: float, cache: str
 ) -> Iterator[dict[str, Any]]:
     """Time every side; yields the row again, more complete, whenever a side is done.
 
-    On a CPU all sides stay in memory and alternate in the end; on a GPU each is timed alone and
-    freed, for together they might not fit. A side that fails leaves the others' numbers alone.
+    On a CPU each side has a process of its own, and they alternate in the end; on a GPU each is
+    timed alone in this process and freed, for together they might not fit. A side that fails leaves
+    the others' numbers alone.
 
     Args:
       setting: what runs.
       modes: "jaxseg" and names of PyTorch's modes on this device.
       seconds: how long to repeat, all sides together.
       matmul_rate: operations a second of the chip, see `matmul_rate`.
+      cache: a folder of compiled programs.
 
     Yields:
       by side, "jaxseg" and PyTorch's modes: "seconds" of a step; "compilation", what the first step
@@ -47,30 +49,31 @@ def measure(
     alone = setting.device == "cuda"
     first: dict[str, float] = {}
     runs: dict[str, Callable[[], Any]] = {}
-    for name, build in _builders(setting, modes).items():
-        with _recorded(row["errors"], name):
-            # on a CPU a first impression, on a GPU what counts
-            repeat = {"seconds": seconds / len(modes)} if alone else {"seconds": 0.0, "least": 1}
-            run, first[name], times = _started(build, STEPS[setting.device], repeat)
-            row["seconds"][name] = median(times)
-            if not alone:
-                runs[name] = _guarded(run, name, row["errors"])
-        if alone:
-            run = None
-            _free()
-        yield _derive(row, first, least)
-    if not alone:
-        times = interleaved(runs, seconds=seconds, warm_up=1)
-        done = {name: each for name, each in times.items() if name not in row["errors"]}
-        row["seconds"].update({name: median(each) for name, each in done.items()})
-        yield _derive(row, first, least)
+    with contextlib.ExitStack() as processes:
+        for name, make in _builders(setting, modes, cache, processes).items():
+            with _recorded(row["errors"], name):
+                # on a CPU a first impression, on a GPU what counts
+                repeat = {"seconds": seconds / len(modes)} if alone else _ONCE
+                run, first[name], times = _started(make, STEPS[setting.device], repeat)
+                row["seconds"][name] = median(times)
+                if not alone:
+                    runs[name] = _guarded(run, name, row["errors"])
+            if alone:
+                run = None
+                _free()
+            yield _derive(row, first, least)
+        if not alone:
+            times = interleaved(runs, seconds=seconds, warm_up=1)
+            done = {name: each for name, each in times.items() if name not in row["errors"]}
+            row["seconds"].update({name: median(each) for name, each in done.items()})
+            yield _derive(row, first, least)
 
 
 def _started(
-    build: Callable[[], Any], steps: int, repeat: dict[str, Any]
+    make: Callable[[], Any], steps: int, repeat: Mapping[str, Any]
 ) -> tuple[Callable[[], Any], float, list[float]]:
     """A side's call of one step or several, the seconds of its first step, and those of others."""
-    side = build()
+    side = make()
     start = time.perf_counter()
     side.run()
     first = time.perf_counter() - start
@@ -79,20 +82,30 @@ def _started(
     return run, first, [each / steps for each in times]
 
 
-def _builders(setting: Setting, modes: Collection[str]) -> dict[str, Callable[[], Any]]:
-    builders: dict[str, Callable[[], Any]] = {JAXSEG: functools.partial(JaxsegSide, setting)}
-    for name, mode in PYTORCH[setting.device].items():
-        builders[name] = functools.partial(TorchSide, setting, mode)
-    return {name: build for name, build in builders.items() if name in modes}
+def _builders(
+    setting: Setting, modes: Collection[str], cache: str, processes: contextlib.ExitStack
+) -> dict[str, Callable[[], Any]]:
+    """By side, what starts it; `processes` ends those that were started."""
+
+    def start(name: str) -> Any:
+        if setting.device == "cuda":
+            return build(setting, name)
+        side = SideProcess(setting, name, cache)
+        processes.callback(side.close)
+        return side
+
+    known = (JAXSEG, *PYTORCH[setting.device])
+    return {name: functools.partial(start, name) for name in known if name in modes}
 
 
 @contextlib.contextmanager
 def _recorded(errors: dict[str, str], name: str) -> Iterator[None]:
     try:
         yield
+    except SideError as error:
+        errors[name] = str(error)
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        errors[name] = ": ".join([type(error).__name__, *lines[:1]])
+        errors[name] = first_line(error)
 
 
 def _guarded(run: Callable[[], Any], name: str, errors: dict[str, str]) -> Callable[[], Any]:

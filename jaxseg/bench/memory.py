@@ -7,7 +7,6 @@ with four steps, an evaluation, a checkpoint and its pictures.
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxseg.bench import train_config
+from jaxseg.bench import side_process, train_config
 from jaxseg.bench.modes import JAXSEG
 from jaxseg.bench.setting import Setting
 from jaxseg.ops import lowering
@@ -33,8 +32,7 @@ def peak(setting: Setting, side: str, cache: str) -> int:
     Raises:
       RuntimeError: the process failed; the last line that it said.
     """
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    environment = side_process.environment(cache)
     if setting.device == "cpu":
         setting = dataclasses.replace(setting, num_classes=train_config.NUM_CLASSES)
         if side == JAXSEG and setting.mode == "train":

@@ -1,13 +1,14 @@
-"""Whole steps of training and prediction, jaxseg against PyTorch, side by side in one process.
+"""Whole steps of training and prediction, jaxseg against PyTorch, side by side.
 
-Both sides run the same networks (`torch_models`) on the same batch; see `torch_side.py`. Medians
-are compared; what the first step took longer, compilation and choice of algorithms, stands apart.
-PyTorch runs in several modes, of which the fastest counts: on a CPU eager in both memory layouts
-and torch.compile, on a GPU channels_last, eager, torch.compile and its max-autotune.
+Both sides run the same networks (`torch_models`) on the same batch; see `torch_side.py`. On a CPU
+each has a process of its own, and they alternate step by step. Medians are compared; what the first
+step took longer, compilation and choice of algorithms, stands apart. PyTorch runs in several modes,
+of which the fastest counts: on a CPU eager in both memory layouts and torch.compile, on a GPU
+channels_last, eager, torch.compile and its max-autotune.
 
 "of matmul" is the arithmetic of the network, two operations a multiply-add, three times as many in
 training, as a share of what the faster library makes of one large matrix product in that dtype.
-Memory is measured in a process for each side; see `memory.py`.
+Memory is measured in further processes; see `memory.py`.
 """
 
 import dataclasses
@@ -171,7 +172,7 @@ def measured(
         jax.config.update("jax_compilation_cache_dir", cache)
         for row in rows:
             print(f"{row['network']}, {row['mode']} ...", file=sys.stderr, flush=True)
-            for found in compare.measure(setting_of(row, device), sides, seconds, rate):
+            for found in compare.measure(setting_of(row, device), sides, seconds, rate, cache):
                 row.update(found, matmul_rate=rate)
                 yield
             if memory:

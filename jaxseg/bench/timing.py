@@ -1,4 +1,4 @@
-"""Timing that two libraries in one process can share: calls alternate, medians are compared."""
+"""Timing that two libraries share: calls alternate, medians are compared."""
 
 import os
 import platform

@@ -12,7 +12,9 @@ measure is ours. For each image and class, of the map of the class's probability
    would miss patterns whose strength changes over the image.
 
 `checkerboard_s` is this energy over all energy, each added up over the images and classes of the
-split, for s = 2, 4 and 8. Frequencies of a smaller stride are among those of a larger one.
+split, for s = 2, 4 and 8; `checkerboard_s_db` is the same in decibels (10 log10): shares span
+powers of ten, and nets are compared by these. Frequencies of a smaller stride are among those of a
+larger one.
 
 A pattern alone gives 1 and smooth maps 0. White noise gives (1 - 1/s^2) / 16: about 0.05. Sharp
 borders between classes have some energy everywhere, with any upsampling: only differences between
@@ -20,6 +22,7 @@ nets tell something. Images should be larger than 16 s pixels, for the window bl
 2 / size.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,8 +62,14 @@ class Evaluator:
 
     def compute(self, sums: np.ndarray) -> dict[str, Any]:
         total, *near = sums.tolist()
-        shares = (energy / total if total else None for energy in near)
-        return {f"checkerboard_{s}": share for s, share in zip(STRIDES, shares, strict=True)}
+        found: dict[str, float | None] = {}
+        for stride, energy in zip(STRIDES, near, strict=True):
+            share = energy / total if total else None
+            found[f"checkerboard_{stride}"] = share
+            found[f"checkerboard_{stride}_db"] = (
+                10 * math.log10(share) if share and share > 0 else None
+            )
+        return found
 
     def table(self, scores: dict[str, Any]) -> str:
         shares = (f"{s} px {percent(scores[f'checkerboard_{s}'])} %" for s in STRIDES)

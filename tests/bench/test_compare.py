@@ -28,7 +28,7 @@ def sides(monkeypatch):
     """Replaces what is built: name -> a side or an exception."""
 
     def replace(made):
-        def builders(setting, modes):
+        def builders(setting, modes, cache, processes):
             return {name: (lambda name=name: made[name]()) for name in modes}
 
         monkeypatch.setattr(compare, "_builders", builders)
@@ -53,7 +53,7 @@ def test_the_other_sides_numbers_stay(sides, failed, make, message):
     names = ["jaxseg", "contiguous", "channels_last"]
     sides({**dict.fromkeys(names, Side), failed: make})
 
-    *_, row = compare.measure(SETTING, names, 0.01, 1e9)
+    *_, row = compare.measure(SETTING, names, 0.01, 1e9, "")
 
     assert row["errors"] == {failed: message}
     assert {name for name in names if name != failed} <= set(row["seconds"])
@@ -64,6 +64,6 @@ def test_a_row_has_each_sides_numbers_as_soon_as_they_are_there(sides):
     names = ["jaxseg", "contiguous"]
     sides(dict.fromkeys(names, Side))
 
-    known = [list(row["seconds"]) for row in compare.measure(SETTING, names, 0.0, 1.0)]
+    known = [list(row["seconds"]) for row in compare.measure(SETTING, names, 0.0, 1.0, "")]
 
     assert known == [["jaxseg"], names, names]

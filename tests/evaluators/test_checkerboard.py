@@ -59,6 +59,14 @@ def test_a_pattern_of_the_stride_has_all_energy_there(stride, direction):
             np.testing.assert_allclose(share, (s - 1) / (stride - 1), atol=1e-2)
 
 
+def test_decibels_of_a_share():
+    compute = checkerboard.Evaluator(CLASSES).compute
+    scores = compute(np.array([100.0, 1.0, 10.0, 0.0]))
+    found = [scores[f"checkerboard_{s}_db"] for s in checkerboard.STRIDES]
+    assert found == [pytest.approx(-20), pytest.approx(-10), None]
+    assert set(compute(np.zeros(4)).values()) == {None}
+
+
 def test_smooth_maps_have_none():
     for share in measure(smooth(*SIZE)).values():
         assert share < 1e-5
