@@ -5,7 +5,6 @@ its name and holds class indices as `jaxseg predict` writes them (see `data.imag
 the label's size. A mask may hold classes alone: void is no answer.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,11 +72,9 @@ def evaluate(
         evaluation.run(step, watch(batches), found, np.asarray, {})
         files.check()
         scores = found.compute()
-    sizes = json.loads(json.dumps({"canvas": config.eval.canvas}))
-    told = {"masks": str(folder), "eval": sizes, **{n: e.protocol for n, e in chosen.items()}}
-    return {
-        "examples": found.examples, "skipped": len(skipped), **scores, "protocol": told
-    }, chosen  # fmt: skip
+    told = {"masks": str(folder), **{name: each.protocol for name, each in chosen.items()}}
+    counts = {"examples": found.examples, "skipped": len(skipped)}
+    return {**counts, **scores, "protocol": told}, chosen
 
 
 class Files:

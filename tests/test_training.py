@@ -267,3 +267,23 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_devic
     folder = tmp_path / "checkpoints"
     assert checkpoint.find(folder, "latest") < step
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final_state(tmp_path).params))
+
+
+def test_the_best_checkpoint_is_the_one_of_the_metric_that_was_chosen(
+    tiny_config, one_device, tmp_path, capsys
+):
+    tiny_config.update(evals=("miou", "per_image"), best_metric="image_miou", total_steps=4)
+    tiny_config.eval.every, tiny_config.num_predictions = 2, 0
+    training.train(tiny_config, tmp_path)
+    rows = {row["step"]: row for row in log(tmp_path) if "val/image_miou" in row}
+    assert sorted(rows) == [2, 4]
+    for step, row in rows.items():
+        score = checkpoint.score_of(tmp_path / "checkpoints" / str(step))
+        assert score == checkpoint.Score("image_miou", row["val/image_miou"], 1)
+    best = checkpoint.find(tmp_path / "checkpoints", "best")
+    assert rows[best]["val/image_miou"] == max(row["val/image_miou"] for row in rows.values())
+    assert "mIoU^I, mean over images" in capsys.readouterr().out
+    tiny_config.best_metric = "image_iou"
+    with pytest.raises(UserError, match="did you mean 'image_miou'"):
+        training.train(tiny_config, tmp_path / "other")
+    assert not (tmp_path / "other/config.json").exists()
