@@ -220,7 +220,7 @@ def scores_of():
             batch = {"label": jnp.asarray(label[None]), "mask": jnp.ones(1, bool)}
             found.append((jnp.asarray(prediction[None]), batch))
         if isinstance(evaluator, PerImage):
-            rows = [np.float64(evaluator.rows(*each))[0] for each in found]
+            rows = [np.asarray(evaluator.rows(*each), np.float64)[0] for each in found]
             return evaluator.compute(np.array(rows) if rows else np.zeros((0, 0)))
         assert isinstance(evaluator, Summed)
         total = evaluator.init()
