@@ -6,6 +6,7 @@
     checkpoints/     the latest states and the best by `config.best_metric`
     eval/SPLIT/      the scores of every evaluation
     predictions/     pictures of a few validation images
+    temperature.json what `jaxseg evaluate --fit_temperature` found
 
 One process writes at a time: a lock says which, and ends with it.
 """
@@ -38,6 +39,7 @@ from jaxseg.state import TrainState
 
 CHECKPOINTS = "checkpoints"
 RECORD = "run.json"
+TEMPERATURE = "temperature.json"
 PACKAGES = (
     "jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy",
     "tensorflow-datasets", "opencv-python-headless", "Pillow",

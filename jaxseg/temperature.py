@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxseg import evaluation, files
+from jaxseg import evaluation, files, runs
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
@@ -29,7 +29,6 @@ from jaxseg.losses import WeightedSum, cross_entropy
 from jaxseg.program import Program
 from jaxseg.state import TrainState
 
-FILE = "temperature.json"  # of a run's folder
 TEMPERATURES = tuple(np.geomspace(0.1, 10, 41).tolist())
 
 
@@ -120,8 +119,8 @@ def minimum(values: list[float]) -> tuple[float, float]:
 
 
 def store(workdir: Path, fitted: Mapping[str, Any], step: int, split: str) -> Path:
-    """Write the run's `FILE`, whole or not at all."""
-    path = workdir / FILE
+    """Write the run's `temperature.json`, whole or not at all."""
+    path = workdir / runs.TEMPERATURE
     record = {"step": step, "split": split, **fitted}
     files.write_text(path, json.dumps(record, indent=1) + "\n")
     return path

@@ -31,7 +31,6 @@ from jaxseg.prediction import sliding
 from jaxseg.prediction.result import Prediction
 
 Resize = int | Literal["training"] | None
-TEMPERATURE = "temperature.json"  # of a run's folder
 
 
 class SizeWarning(UserWarning):
@@ -299,7 +298,7 @@ class Model:
 
 def stored_temperature(workdir: Path) -> float:
     """What `jaxseg evaluate --fit_temperature` wrote; raises UserError if it did not."""
-    path = workdir / TEMPERATURE
+    path = workdir / runs.TEMPERATURE
     try:
         return float(json.loads(path.read_text())["temperature"])
     except FileNotFoundError:
