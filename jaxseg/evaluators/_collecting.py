@@ -96,7 +96,8 @@ class Collection:
 
 def add(sums: Any, more: Any) -> Any:
     """Addition in the width of `sums`, on the host."""
-    return jax.tree.map(lambda a, b: a + np.asarray(b).astype(a.dtype), sums, more)
+    # a sum of arrays without axes would be a NumPy scalar
+    return jax.tree.map(lambda a, b: np.asarray(a + np.asarray(b).astype(a.dtype)), sums, more)
 
 
 def _in_order(rows: Mapping[int, Float[np.ndarray, " k"]]) -> Float[np.ndarray, "n k"]:
