@@ -57,6 +57,10 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     OFFICIAL: ClassVar[Mapping[str, int]] = {}
     NUMBERED: ClassVar[Mapping[str, str]] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        # else tfds.builder("cityscapes") would find ours instead of its own
+        super().__init_subclass__(**{**options, "skip_registration": True})
+
     def __init__(self, **options: Any) -> None:
         self.notes: list[str] = []  # of the last preparation, as are
         self.contents: dict[str, str] = {}  # the digests of its splits, and

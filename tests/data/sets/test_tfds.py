@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxseg import data
-from jaxseg.data import catalogue
+from jaxseg.data import catalogue, preparation
 from jaxseg.data.builder import _Info
 from jaxseg.errors import UserError
 
@@ -101,6 +101,11 @@ def test_preparing_is_tfds_own(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "builder", lambda name, **options: Broken())
     with pytest.raises(UserError, match="TFDS could not prepare oxford_iiit_pet: no network"):
         catalogue.prepare("oxford_iiit_pet", None, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "voc"])
+def test_our_sets_do_not_hide_those_of_the_catalogue(name):
+    assert not issubclass(tfds.builder_cls(name), preparation.module(name).Builder)
 
 
 class Broken:
