@@ -137,14 +137,9 @@ def _progress(archive: Path, most: int) -> Any:
 def _too_much(archive: Path, most: int) -> str:
     return (
         f"{archive}: {archive.stat().st_size / 2**20:.3g} MiB that hold more than "
-<<<<<<< HEAD
-        f"{most / 2**20:,.0f} MiB or {MOST_FILES:,} files; free some "
-        "disk space or, if all of that is meant, unpack it yourself and give the folder"
-=======
         f"{most / 2**20:,.0f} MiB or {MOST_FILES:,} files; free some disk space or, if all of that "
         "is meant, unpack it "
         "yourself and give the folder"
->>>>>>> sets
     )
 
 
