@@ -138,8 +138,7 @@ def _too_much(archive: Path, most: int) -> str:
     return (
         f"{archive}: {archive.stat().st_size / 2**20:.3g} MiB that hold more than "
         f"{most / 2**20:,.0f} MiB or {MOST_FILES:,} files; free some disk space or, if all of that "
-        "is meant, unpack it "
-        "yourself and give the folder"
+        "is meant, unpack it yourself and give the folder"
     )
 
 
