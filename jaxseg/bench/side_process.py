@@ -83,8 +83,13 @@ class SideProcess:
 
 
 def environment(cache: str) -> dict[str, str]:
-    """The variables of a side's process, which finds what this one can import."""
+    """The variables of a side's process, which finds what this one can import.
+
+    Both libraries keep compiled programs in `cache`, which is new unless somebody named one: the
+    time of compilation is that of a first start.
+    """
     found = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+    found["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(cache, "torchinductor")
     found["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     return found
 
