@@ -317,7 +317,7 @@ def test_a_signal_ends_a_process_that_waits(tmp_path, number, code, end):
         assert process.stderr is not None
         assert WAITS in process.stderr.readline()
         process.send_signal(number)
-        assert process.wait(timeout=10) == code
+        assert process.wait(timeout=30) == code
         assert process.stderr.read() == f"jaxseg: {end}\n"
     assert not list(tmp_path.iterdir())
 
