@@ -19,6 +19,7 @@ from jaxseg.bench.timing import interleaved, median
 
 # Steps per timed call: on a GPU the next ones are enqueued while one runs, as in training.
 STEPS = {"cpu": 1, "cuda": 5}
+BURST = 3  # steps in a row, on a CPU
 MATMUL = {"cpu": 2048, "cuda": 8192}  # rows and columns
 _ONCE = {"seconds": 0.0, "least": 1}
 
@@ -28,9 +29,9 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Time every side; yields the row again, more complete, whenever a side is done.
 
-    On a CPU each side has a process of its own, and they alternate in the end; on a GPU each is
-    timed alone in this process and freed, for together they might not fit. A side that fails leaves
-    the others' numbers alone.
+    On a CPU each side has a process of its own, and bursts of steps alternate in the end; on a GPU
+    each is timed alone in this process and freed, for together they might not fit. A side that
+    fails leaves the others' numbers alone.
 
     Args:
       setting: what runs.
@@ -63,7 +64,7 @@ def measure(
                 _free()
             yield _derive(row, first, least)
         if not alone:
-            times = interleaved(runs, seconds=seconds, warm_up=1)
+            times = interleaved(runs, seconds=seconds, least=3, warm_up=1, burst=BURST)
             done = {name: each for name, each in times.items() if name not in row["errors"]}
             row["seconds"].update({name: median(each) for name, each in done.items()})
             yield _derive(row, first, least)

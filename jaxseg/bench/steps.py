@@ -1,7 +1,7 @@
 """Whole steps of training and prediction, jaxseg against PyTorch, side by side.
 
 Both sides run the same networks (`torch_models`) on the same batch; see `torch_side.py`. On a CPU
-each has a process of its own, and they alternate step by step. Medians are compared; what the first
+each has a process of its own, and bursts of steps alternate. Medians are compared; what the first
 step took longer, compilation and choice of algorithms, stands apart. PyTorch runs in several modes,
 of which the fastest counts: on a CPU eager in both memory layouts and torch.compile, on a GPU
 channels_last, eager, torch.compile and its max-autotune.

@@ -40,6 +40,20 @@ def test_a_first_slow_call_leaves_no_trace(clock):
     assert timing.median(times["a"]) == 1.0
 
 
+def test_the_first_call_of_a_burst_does_not_count(clock):
+    calls = []
+    seconds = iter([9.0, 1.0, 2.0] * 4)
+
+    def call(name):
+        calls.append(name)
+        clock(next(seconds))
+
+    functions = {name: (lambda name=name: call(name)) for name in "ab"}
+    times = timing.interleaved(functions, seconds=0.0, least=2, warm_up=0, burst=3)
+    assert calls == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3
+    assert times == {"a": [1.0, 2.0] * 2, "b": [1.0, 2.0] * 2}
+
+
 def test_the_machine_says_what_it_is():
     said = timing.machine()
     assert said["machine"].endswith("cores")
