@@ -186,7 +186,7 @@ def get_config(arg: str) -> ConfigDict:
 
     config = Config(
         model=model_of(arg),
-        loss=Loss(aux=losses.defaults(""), terms=losses.defaults()),
+        loss=Loss(aux=losses.defaults(None), terms=losses.defaults()),
         # the fastest that was measured on this kind of device; or one of the operation's LOWERINGS
         lowerings=dict.fromkeys(catalogue.OPERATIONS, "measured"),
     )

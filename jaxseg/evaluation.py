@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import files, hosts
+from jaxseg import evaluators, files, hosts
+from jaxseg.collection import Collection, add
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
-from jaxseg.evaluators import directions
-from jaxseg.evaluators._collecting import Collection, add
+from jaxseg.errors import UserError
 from jaxseg.program import Program
 from jaxseg.state import TrainState
 
@@ -108,7 +108,7 @@ def run(
 
 def protocol(program: Program, config: Config, state: TrainState) -> dict[str, Any]:
     """What stands beside the numbers: how each evaluator measures, and what saw which images."""
-    better = directions(program.evaluators).get(config.best_metric)
+    better = evaluators.directions(program.evaluators).get(config.best_metric)
     return {
         "best_metric": {"name": config.best_metric, "higher_is_better": better},
         "weights": "averages" if state.ema is not None else "parameters",
@@ -116,6 +116,17 @@ def protocol(program: Program, config: Config, state: TrainState) -> dict[str, A
         "eval": json.loads(json.dumps(dataclasses.asdict(config.eval))),
         **{name: evaluator.protocol for name, evaluator in program.evaluators.items()},
     }
+
+
+def is_higher_better(program: Program, config: Config) -> bool:
+    """Which way `config.best_metric` goes; raises UserError if evaluation gives no such number."""
+    if config.best_metric == "loss" and (program.loss.left_out or program.views.has_window):
+        cause = ", ".join(program.loss.left_out) or "config.eval.window"
+        raise UserError(
+            f"config.best_metric is 'loss', but with {cause} there is no validation loss: "
+            "use 'miou' or another score"
+        )
+    return evaluators.is_higher_better(program.evaluators, config.best_metric)
 
 
 def scores_path(workdir: Path, split: str, step: int | str, changes: Sequence[str] = ()) -> Path:

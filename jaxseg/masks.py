@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Int32
 
 from jaxseg import evaluation, evaluators
+from jaxseg.collection import Collection
 from jaxseg.data import pipeline
 from jaxseg.data.images import read_mask
 from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
 from jaxseg.evaluators import Evaluator
-from jaxseg.evaluators._collecting import Collection
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 TOLD = 10  # faults that are listed

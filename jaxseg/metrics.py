@@ -83,10 +83,20 @@ def bootstrap_miou(
         return None
 
     def miou(totals: np.ndarray) -> np.ndarray:
-        both, truth, predicted = np.moveaxis(totals, -1, 0)
-        return rows_mean(ratio(both, truth + predicted - both))  # of classes that a draw has
+        return rows_mean(class_iou(totals))  # of classes that a draw has
 
     return bootstrap(counts, miou, confidence=confidence, draws=draws, seed=seed)
+
+
+def bootstrap_means(values: np.ndarray) -> tuple[float, float] | None:
+    """As `bootstrap`, of the mean over classes of each class's mean over images.
+
+    Args:
+      values: [images, classes]; NaN where a class is left out of an image.
+    """
+    known = np.isfinite(values)
+    rows = np.stack([np.where(known, values, 0.0), known], axis=-1)
+    return bootstrap(rows, lambda totals: rows_mean(ratio(totals[..., 0], totals[..., 1])))
 
 
 def bootstrap(
@@ -151,6 +161,12 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
+def class_iou(counts: np.ndarray) -> np.ndarray:
+    """Of pixels [..., 3] in both, in truth, and in prediction; NaN where there are none."""
+    both, truth, predicted = np.moveaxis(counts, -1, 0)
+    return ratio(both, truth + predicted - both)
+
+
 def mean(values: np.ndarray) -> float | None:
     """Of what is no NaN; None if nothing is left."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
@@ -168,14 +184,14 @@ def by_name(values: np.ndarray, names: Sequence[str]) -> dict[str, float | None]
     return {name: None if np.isnan(value) else float(value) for name, value in pairs}
 
 
-def interval_text(interval: Sequence[float] | None) -> str:
-    """In percent, with what it means: the test set's noise."""
-    if interval is None:
-        return ""
-    low, high = map(percent, interval)
-    return f"  (95 % interval over other images of the kind: {low} to {high})"
-
-
 def percent(value: float | None) -> str:
     """In percent: "12.34", or "-" for what is undefined."""
     return "-" if value is None else f"{100 * value:.2f}"
+
+
+def interval_text(interval: Sequence[float] | None, text: Callable[[float], str] = percent) -> str:
+    """With what it means: the test set's noise; `text` writes a number, in percent by default."""
+    if interval is None:
+        return ""
+    low, high = map(text, interval)
+    return f"  (95 % interval over other images of the kind: {low} to {high})"

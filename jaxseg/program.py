@@ -190,7 +190,7 @@ def _check_losses(
     config: Config, model: SegmentationModel, loss: WeightedSum, aux_loss: WeightedSum | None
 ) -> None:
     """Raise UserError for losses that the rest of the config has no use for."""
-    whole = loss.of_batch() + (aux_loss.of_batch() if aux_loss else [])
+    whole = loss.names_of_whole_batch() + (aux_loss.names_of_whole_batch() if aux_loss else [])
     if whole and config.grad_accum_steps > 1:
         raise UserError(
             f"config.loss.{whole[0].replace('/', '.')} is a function of the whole batch, to which "

@@ -39,7 +39,6 @@ from jaxseg.state import TrainState
 
 CHECKPOINTS = "checkpoints"
 RECORD = "run.json"
-TEMPERATURE = "temperature.json"
 PACKAGES = (
     "jaxseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy",
     "tensorflow-datasets", "opencv-python-headless", "Pillow",

@@ -57,8 +57,8 @@ def train_step(
 
     With `grad_accum_steps` n, n parts of the batch pass one after the other. Each loss is divided
     by its count in the whole global batch, so the gradients of parts and devices add up to the
-    whole batch's, however void falls; losses of the batch (`WeightedSum.of_batch`) have no parts,
-    so n must be 1. Batch norm sees one part at a time: its running statistics move n times.
+    whole batch's, however void falls; losses of the whole batch have no parts, so n must be 1.
+    Batch norm sees one part at a time: its running statistics move n times.
     """
     inside = _inside(model.context)
     key = jax.random.fold_in(jax.random.key(seed), state.step)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxseg import evaluation, files, runs
+from jaxseg import evaluation, files
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
@@ -29,6 +29,7 @@ from jaxseg.losses import WeightedSum, cross_entropy
 from jaxseg.program import Program
 from jaxseg.state import TrainState
 
+FILE = "temperature.json"  # of a run's folder
 TEMPERATURES = tuple(np.geomspace(0.1, 10, 41).tolist())
 
 
@@ -74,12 +75,13 @@ def fit(
 
     Raises:
       UserError: no pixel counts, the best temperature is beyond those tried, or images are seen by
-        windows, which have no likelihoods.
+        several views or by windows: what is fitted are the logits of the image as it is.
     """
-    if program.views.has_window:
+    if not program.views.is_plain:
         raise UserError(
-            f"a temperature is fitted on whole images, but config.eval.window is "
-            f"{config.eval.window}: give --config.eval.window=0"
+            "a temperature is fitted on whole images as they are, but config.eval has scales "
+            f"{config.eval.scales}, flip {config.eval.flip} and window {config.eval.window}: give "
+            '--config.eval.scales="(1.0,)" --config.eval.flip=False --config.eval.window=0'
         )
     loss = Likelihoods(program.loss.void)
     fitting = dataclasses.replace(
@@ -120,7 +122,22 @@ def minimum(values: list[float]) -> tuple[float, float]:
 
 def store(workdir: Path, fitted: Mapping[str, Any], step: int, split: str) -> Path:
     """Write the run's `temperature.json`, whole or not at all."""
-    path = workdir / runs.TEMPERATURE
+    path = workdir / FILE
     record = {"step": step, "split": split, **fitted}
     files.write_text(path, json.dumps(record, indent=1) + "\n")
     return path
+
+
+def stored(workdir: Path) -> float:
+    """What `store` wrote; raises UserError if it did not."""
+    path = workdir / FILE
+    try:
+        return float(json.loads(path.read_text())["temperature"])
+    except FileNotFoundError:
+        raise UserError(
+            f"temperature is 'run', but there is no {path}: give a number, or fit one first"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f'{path} holds no {{"temperature": NUMBER}}: fit it again, or give a number'
+        ) from None

@@ -17,7 +17,6 @@ from jaxseg import (
     compilation,
     data,
     evaluation,
-    evaluators,
     forecast,
     hosts,
     initial,
@@ -154,7 +153,7 @@ def _train(
     first = hosts.is_first()
     cached = memory.of_cached(config, (train_source, val_source))
     program = build_program(config, classes, announce=progress.say, cached=cached)
-    higher_is_better = evaluators.is_higher_better(program.evaluators, config.best_metric)
+    higher_is_better = evaluation.is_higher_better(program, config)
     check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
     weigh = borders.weigher(config.loss, classes)
     state, start = _begin_or_continue(
@@ -367,7 +366,8 @@ def _report(
     writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
     loss = "-" if scores["loss"] is None else f"{scores['loss']:.4f}"
     best = scores[config.best_metric]
-    also = "" if config.best_metric in (*shown, "loss") else f", {config.best_metric} {best}"
+    value = "-" if best is None else f"{best:.4g}"
+    also = "" if config.best_metric in (*shown, "loss") else f", {config.best_metric} {value}"
     progress.say(
         f"step {step}: validation mIoU {percent(scores['miou'])} %, "
         f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}{also}"

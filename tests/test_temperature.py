@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jaxseg import data, parallel, temperature
 from jaxseg.config import check_config
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
+from jaxseg.inference.views import Views
 from jaxseg.program import build_program
 
 
@@ -95,3 +97,22 @@ def test_a_split_is_fitted_by_its_own_logits(tiny_config, monkeypatch, way):
     assert fitted["nll"] < fitted["nll_before"]
     assert fitted["temperature"] == pytest.approx(2.5, rel=0.1)
     assert fitted["examples"] == 7
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"temperature": "hot"}', "{}"])
+def test_a_stored_temperature_that_is_none(tmp_path, text):
+    (tmp_path / "temperature.json").write_text(text)
+    with pytest.raises(UserError, match=r'holds no \{"temperature": NUMBER\}'):
+        temperature.stored(tmp_path)
+    (tmp_path / "temperature.json").write_text('{"temperature": 1.25, "before": 0.1}')
+    assert temperature.stored(tmp_path) == 1.25
+
+
+@pytest.mark.parametrize(
+    "views", [Views(scales=(0.5, 1.0)), Views(flip=True), Views(window=(8, 8))]
+)
+def test_only_the_image_as_it_is_can_be_fitted(tiny_config, views):
+    config = check_config(tiny_config)
+    program: Any = mock.Mock(views=views)
+    with pytest.raises(UserError, match=r'give --config.eval.scales="\(1.0,\)" --config.eval.flip'):
+        temperature.fit(program, config, mock.Mock(), mock.Mock())

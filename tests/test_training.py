@@ -283,6 +283,10 @@ def test_the_best_checkpoint_is_the_one_of_the_metric_that_was_chosen(
     best = checkpoint.find(tmp_path / "checkpoints", "best")
     assert rows[best]["val/image_miou"] == max(row["val/image_miou"] for row in rows.values())
     assert "mIoU^I, mean over images" in capsys.readouterr().out
+    tiny_config.best_metric, tiny_config.eval.window = "loss", (8, 8)
+    with pytest.raises(UserError, match=r"with config.eval.window there is no validation loss"):
+        training.train(tiny_config, tmp_path / "other")
+    tiny_config.eval.window = (0,)
     tiny_config.best_metric = "image_iou"
     with pytest.raises(UserError, match="did you mean 'image_miou'"):
         training.train(tiny_config, tmp_path / "other")

@@ -53,8 +53,13 @@ def _prepare(argv: Sequence[str]) -> None:
     data_dir = resolve_data_dir(values["data_dir"].value, None)
     if names[0] == "tfds":
         builder = flags.required(values, "data prepare", "builder")
-        sources = values["source"].value or [None]
-        print(catalogue.prepare(builder, sources[0], data_dir))
+        given = values["source"].value or []
+        if len(given) > 1:
+            raise UserError(
+                f"data prepare tfds: --source is given {len(given)} times, expected once: the "
+                "folder of what TFDS can't download itself"
+            )
+        print(catalogue.prepare(builder, given[0] if given else None, data_dir))
         return
     source = flags.required(values, "data prepare", "source")
     print(prepare(names[0], source, data_dir))
@@ -72,14 +77,14 @@ def _check(argv: Sequence[str]) -> None:
     try:
         checked, splits = _all_splits(config, values["data_dir"].value)
     except FaultsError as error:
-        _draw(suspects.of_faults(error.faults), out)
+        _draw(suspects.draw_faults(error.faults), out)
         raise IncompleteError(str(error)) from error
     read = [audit.read_split(name, source) for name, source in splits.items()]
     found = verdict.findings(read, checked.dataset, from_weights=bool(checked.init_from))
     print(verdict.table(read))
     for finding in found:
         print(f"{'wrong' if finding.is_wrong else 'note'}: {finding.text}")
-    _draw(suspects.of_findings(found), out)
+    _draw(suspects.draw_findings(found), out)
     if count := sum(finding.is_wrong for finding in found):
         raise IncompleteError(f"{count} thing{'s' * (count > 1)} to repair, see above")
     print("nothing is wrong")

@@ -10,7 +10,7 @@ from jaxseg.data.palettes import voc_palette
 _VOC_GREYS = {round(0.299 * r + 0.587 * g + 0.114 * b) for r, g, b in voc_palette(21)} - {0}
 
 
-def told(values: Mapping[int, int], num_classes: int, void: int) -> str:
+def describe(values: Mapping[int, int], num_classes: int, void: int) -> str:
     """The wrong ones of `values`, pixels by value, and why they may be there."""
     wrong = {v: count for v, count in values.items() if is_wrong(v, num_classes, void)}
     cause = likely_cause(values, num_classes, void)
@@ -53,7 +53,7 @@ def counted(values: Mapping[int, int], most: int = 6) -> str:
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
 
 
-def of_label(label: np.ndarray) -> dict[int, int]:
+def value_counts(label: np.ndarray) -> dict[int, int]:
     """How many pixels hold each value."""
     values, counts = np.unique(label, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))

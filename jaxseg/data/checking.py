@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from jaxseg.data import digests
-from jaxseg.data.causes import told
+from jaxseg.data.causes import describe
 from jaxseg.data.faults import Fault, error_of
 from jaxseg.data.images import encode_mask, read_image
 from jaxseg.data.layout import Layout, Pair
@@ -100,7 +100,7 @@ class Check:
         classes = getattr(self._builder, "CLASSES", None)
         if not values or classes is None:
             return {}
-        return {"value": told(values, len(classes), classes.void)}
+        return {"value": describe(values, len(classes), classes.void)}
 
     def _note(self, found: Checked | list[Fault]) -> Checked | None:
         if isinstance(found, Checked):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxseg.data.polygons import filled
-from jaxseg.data.runs import from_counts
+from jaxseg.data.run_lengths import from_counts
 from jaxseg.data.source import LabelError
 from jaxseg.errors import UserError
 

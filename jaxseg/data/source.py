@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from jaxseg.data.causes import of_label
+from jaxseg.data.causes import value_counts
 from jaxseg.data.palettes import BLACK, Colour
 from jaxseg.errors import UserError
 
@@ -92,7 +92,7 @@ class Classes:
             raise LabelError(
                 f"{name}: label value(s) {shown}, expected 0..{len(self) - 1} or void {self.void}; "
                 f"{fix}",
-                of_label(label),
+                value_counts(label),
             )
 
     def to_dict(self) -> dict[str, Any]:

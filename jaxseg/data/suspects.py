@@ -19,7 +19,7 @@ MOST = 12  # rows
 SIDE = 240  # pixels of a cell's longer side
 
 
-def of_findings(found: Sequence[Finding]) -> Image.Image | None:
+def draw_findings(found: Sequence[Finding]) -> Image.Image | None:
     """A row for each suspect pair or example, of every kind some; None if there is none."""
     with_rows = [finding.suspects for finding in found if finding.suspects]
     if not with_rows:
@@ -29,11 +29,11 @@ def of_findings(found: Sequence[Finding]) -> Image.Image | None:
     return grid([[_cell(*place) for place in row] for row in rows[:MOST]])
 
 
-def of_faults(faults: Iterable[Fault]) -> Image.Image | None:
+def draw_faults(faults: Iterable[Fault]) -> Image.Image | None:
     """A row for each image whose mask can't be used, with the mask's values as colours."""
     rows = []
     for fault in faults:
-        cells = [cell for path in fault.files if (cell := _of_file(path, fault)) is not None]
+        cells = [cell for path in fault.files if (cell := _file_cell(path, fault)) is not None]
         if cells:
             rows.append(cells)
     return grid(rows[:MOST]) if rows else None
@@ -44,7 +44,7 @@ def _cell(split: Split, index: int) -> Image.Image:
     return _captioned(example["image"], f"{split.name}: {example['name']}")
 
 
-def _of_file(path: Path, fault: Fault) -> Image.Image | None:
+def _file_cell(path: Path, fault: Fault) -> Image.Image | None:
     is_image = path == fault.files[0]
     try:
         if is_image:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxseg.data.audit import Reading, Split
-from jaxseg.data.causes import told
+from jaxseg.data.causes import describe
 from jaxseg.data.fingerprints import matches
 from jaxseg.defaults import Dataset
 from jaxseg.errors import UserError
@@ -89,7 +89,7 @@ def _unusable(split: Split) -> list[Finding]:
             text = f"{split.name}: {_examples(len(problems))}: {named}"
             if problems is labels:
                 classes = split.source.classes
-                text += f"; {told(values, len(classes), classes.void)}"
+                text += f"; {describe(values, len(classes), classes.void)}"
             found.append(Finding(kind, text))
     return found
 

@@ -96,22 +96,23 @@ class Evaluator:
         )
         bands = bands.reshape(len(rows), len(WIDTHS), number, 3)
         rims, f_scores = rims.reshape(-1, number, 3), f_scores.reshape(-1, number, 2)
-        iou, f = _iou(rims.sum(0)[None])[0], _means(f_scores.sum(0)[None])[0]
+        iou = metrics.class_iou(rims.sum(0))
+        f = metrics.ratio(*np.moveaxis(f_scores.sum(0), -1, 0))
         return {
             "boundary_iou": metrics.mean(iou),
             "boundary_iou_interval": metrics.bootstrap_miou(rims),
             "boundary_iou_by_class": metrics.by_name(iou, self._names),
             "boundary_iou_radius_px": _range(sizes[:, 0]),
             "boundary_f": metrics.mean(f),
-            "boundary_f_interval": metrics.bootstrap(
-                f_scores, lambda totals: metrics.rows_mean(_means(totals))
+            "boundary_f_interval": metrics.bootstrap_means(
+                metrics.ratio(*np.moveaxis(f_scores, -1, 0))
             ),
             "boundary_f_by_class": metrics.by_name(f, self._names),
             "boundary_f_tolerance_px": _range(sizes[:, 1]),
             "trimap": [
                 {
                     "width_px": width,
-                    "miou": metrics.mean(_iou(band.sum(0)[None])[0]),
+                    "miou": metrics.mean(metrics.class_iou(band.sum(0))),
                     "interval": metrics.bootstrap_miou(band),
                     "pixels": int(band[..., 1].sum()),
                 }
@@ -121,8 +122,8 @@ class Evaluator:
 
     def table(self, scores: dict[str, Any]) -> str:
         width = max(len("class"), *map(len, self._names))
-        radius = _pixels(scores["boundary_iou_radius_px"])
-        tolerance = _pixels(scores["boundary_f_tolerance_px"])
+        radius = pixels(scores["boundary_iou_radius_px"])
+        tolerance = pixels(scores["boundary_f_tolerance_px"])
         lines = ["mIoU of the pixels near contours of the truth (trimap), all images together"]
         for band in scores["trimap"]:
             miou = f"{percent(band['miou']):>6} %{interval_text(band['interval'])}"
@@ -162,19 +163,10 @@ def f_score(
     return 2 * precision * recall / (precision + recall)
 
 
-def _iou(counts: Float[np.ndarray, "n c 3"]) -> Float[np.ndarray, "n c"]:
-    both, truth, found = np.moveaxis(counts, -1, 0)
-    return metrics.ratio(both, truth + found - both)
-
-
-def _means(totals: Float[np.ndarray, "n c 2"]) -> Float[np.ndarray, "n c"]:
-    return metrics.ratio(totals[..., 0], totals[..., 1])
-
-
 def _range(values: Float[np.ndarray, " n"]) -> list[float] | None:
     return [float(values.min()), float(values.max())] if values.size else None
 
 
-def _pixels(values: list[float] | None) -> str:
+def pixels(values: list[float] | None) -> str:
     """Such as 12, or 3.4 to 7.5 where images differ."""
     return "-" if values is None else " to ".join(f"{v:.3g}" for v in sorted(set(values)))

@@ -18,8 +18,7 @@ A background (a class 0 that is black) is left out of the means over classes.
 Kept of each image: k = 4 c.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -35,13 +34,12 @@ PERCENTILE = 95
 class Evaluator:
     """Measures Dice and Hausdorff 95 of every class in every image."""
 
-    higher_is_better = dict.fromkeys(("image_dice",), True) | dict.fromkeys(("hausdorff95",), False)
+    higher_is_better: ClassVar = {"image_dice": True, "hausdorff95": False}
     protocol = (
         "Dice and Hausdorff 95 of each image and class, in pixels of the labels; the larger of "
         "both directions' 95th percentiles; one mask empty: Dice 0 and the image's diagonal; both "
         "empty: left out; means over images, then over classes but a background; void is in "
-        "neither mask; "
-        "intervals by bootstrap over images, 2000 draws"
+        "neither mask; intervals by bootstrap over images, 2000 draws"
     )
 
     def __init__(self, classes: Classes) -> None:
@@ -73,11 +71,8 @@ class Evaluator:
             return metrics.ratio(rows[..., column].sum(0), there.sum(0))
 
         def interval(column: int) -> tuple[float, float] | None:
-            kept = rows[:, counted][..., [column, 2]]
-            return metrics.bootstrap(
-                kept,
-                lambda totals: metrics.rows_mean(metrics.ratio(totals[..., 0], totals[..., 1])),
-            )
+            values = np.where(there > 0, rows[..., column], np.nan)
+            return metrics.bootstrap_means(values[:, counted])
 
         numbers = {"one_empty": alone.sum(0), "both_empty": (there == 0).sum(0)}
         return {
@@ -99,7 +94,7 @@ class Evaluator:
             f"Dice, mean over images  {percent(scores['image_dice'])} %"
             + interval_text(scores["image_dice_interval"]),
             f"Hausdorff 95, mean over images  {_pixels(scores['hausdorff95'])} px"
-            + _interval(scores["hausdorff95_interval"]),
+            + interval_text(scores["hausdorff95_interval"], _pixels),
             f"{'class':<{width}}  Dice %  Hausdorff 95 px  one empty  both empty, left out",
         ]
         for name, dice in scores["image_dice_by_class"].items():
@@ -124,9 +119,3 @@ def hausdorff95(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) ->
 
 def _pixels(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    if interval is None:
-        return ""
-    return "  (95 % interval over other images of the kind: {:.2f} to {:.2f})".format(*interval)

@@ -65,8 +65,8 @@ class Evaluator:
 
     def compute(self, rows: Float[np.ndarray, "n k"]) -> dict[str, Any]:
         counts = rows.reshape(len(rows), len(self._names), 3)
-        both, truth, predicted = np.moveaxis(counts, -1, 0)
-        iou = np.where(truth > 0, metrics.ratio(both, truth + predicted - both), np.nan)
+        truth = counts[..., 1]
+        iou = np.where(truth > 0, metrics.class_iou(counts), np.nan)
         images = metrics.rows_mean(iou)
         classes = metrics.rows_mean(iou.T)
         worst = np.array([_worst(column) for column in iou.T])
@@ -74,13 +74,13 @@ class Evaluator:
         return {
             "miou_interval": metrics.bootstrap_miou(counts),
             "image_miou": metrics.mean(images),
-            "image_miou_interval": _interval(images[:, None]),
+            "image_miou_interval": metrics.bootstrap_means(images[:, None]),
             "image_miou_worst": metrics.mean(np.array([_worst(images)])),
             "image_miou_quantiles": {
                 str(q): float(np.quantile(known, q)) for q in QUANTILES if known.size
             },
             "class_miou": metrics.mean(classes),
-            "class_miou_interval": _interval(iou),
+            "class_miou_interval": metrics.bootstrap_means(iou),
             "class_miou_worst": metrics.mean(worst),
             "image_iou": metrics.by_name(classes, self._names),
             "image_iou_worst": metrics.by_name(worst, self._names),
@@ -109,12 +109,3 @@ class Evaluator:
 def _worst(values: Float[np.ndarray, " n"]) -> float:
     known = np.sort(values[np.isfinite(values)])
     return float(known[: max(1, int(WORST * len(known)))].mean()) if known.size else np.nan
-
-
-def _interval(values: Float[np.ndarray, "n c"]) -> tuple[float, float] | None:
-    """Of the mean over columns of each column's mean over images, without NaN."""
-    known = np.isfinite(values)
-    rows = np.stack([np.where(known, values, 0.0), known], axis=1)
-    return metrics.bootstrap(
-        rows, lambda totals: metrics.rows_mean(metrics.ratio(totals[:, 0], totals[:, 1]))
-    )

@@ -94,12 +94,12 @@ def _look(
     views: Views,
 ) -> _Seen:
     """Look at images by one view after the other."""
-    turns = (False, True)[: 1 + views.flip]
+    flips = (False, True)[: 1 + views.flip]
     order = sorted(views.scales, key=lambda scale: scale != 1)
     maps, total = [], None
     first: Any = None
-    for number, (scale, turn) in enumerate(itertools.product(order, turns)):
-        one = _view(model, variables, images, sizes, tile_size, scale, turn)
+    for number, (scale, flipped) in enumerate(itertools.product(order, flips)):
+        one = _view(model, variables, images, sizes, tile_size, scale, flipped)
         if number == 0:
             first = one.logits
             if _are_large(one, images, views, model):
@@ -120,7 +120,7 @@ def _view(
     sizes: Array,
     tile_size: int,
     scale: float,
-    turn: bool,
+    flipped: bool,
 ) -> averaging.Map:
     """The logits of a view, and where the images' pixels lie on them."""
 
@@ -129,11 +129,11 @@ def _view(
 
     seen, own = rescale(images, sizes, scale, model)
     if not model.context:
-        logits = apply(seen[:, :, ::-1])[:, :, ::-1] if turn else apply(seen)
+        logits = apply(seen[:, :, ::-1])[:, :, ::-1] if flipped else apply(seen)
     else:
-        seen = flip_each(seen, own[:, 1]) if turn else seen
+        seen = flip_each(seen, own[:, 1]) if flipped else seen
         logits = tiling.overlap_tile(apply, seen, own, model, tile_size)
-        logits = flip_each(logits, own[:, 1]) if turn else logits
+        logits = flip_each(logits, own[:, 1]) if flipped else logits
         logits = logits if scale == 1 else repeat_border(logits, own)
     return _place(logits, images.shape[1:3], seen.shape[1:3], scale, model.corners)
 
@@ -183,7 +183,7 @@ def _windowed(
     def apply(images: Array) -> Array:
         return model.apply(variables, images, train=False)[0]
 
-    def apply_turned(images: Array) -> Array:
+    def apply_flipped(images: Array) -> Array:
         return apply(images[:, :, ::-1])[:, :, ::-1]
 
     b, height, width, _ = images.shape
@@ -191,6 +191,6 @@ def _windowed(
     for scale in views.scales:
         seen, _ = rescale(images, sizes, scale, model)
         axes = windows.axes((height, width), scale, views, model)
-        for each in (apply, apply_turned)[: 1 + views.flip]:
+        for each in (apply, apply_flipped)[: 1 + views.flip]:
             total = windows.add(total, each, seen, axes, 1 / views.count, views.temperature)
     return total

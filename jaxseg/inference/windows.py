@@ -159,8 +159,9 @@ def window_step(
     """
     images = normalize(batch["image"])
 
-    def seen(turn: int) -> Array:
-        found, _ = model.apply(variables, images[:, :, ::turn], train=False)
+    def seen(*, flipped: bool) -> Array:
+        step = -1 if flipped else 1  # along columns
+        found, _ = model.apply(variables, images[:, :, ::step], train=False)
         one = jax.vmap(
             lambda logits, matrices, weights: probabilities(
                 logits[None], matrices, weights, views.temperature
@@ -168,6 +169,7 @@ def window_step(
         )
         matrices = batch.get("row_matrix"), batch.get("column_matrix")
         weights = batch["row_weight"], batch["column_weight"]
-        return one(found[:, :, ::turn], matrices, weights)
+        return one(found[:, :, ::step], matrices, weights)
 
-    return (seen(1) + seen(-1)) / 2 if views.flip else seen(1)
+    plain = seen(flipped=False)
+    return (plain + seen(flipped=True)) / 2 if views.flip else plain

@@ -105,7 +105,7 @@ class WeightedSum:
         counts = {name: loss.count(labels, void=void) for name, (_, loss) in self.losses.items()}
         if axis_name is None:
             return counts
-        whole = self.of_batch()
+        whole = self.names_of_whole_batch()
         return {k: v if k in whole else jax.lax.psum(v, axis_name) for k, v in counts.items()}
 
     def terms(
@@ -125,7 +125,7 @@ class WeightedSum:
             for name, (weight, loss) in self.losses.items()
         }
 
-    def of_batch(self) -> list[str]:
+    def names_of_whole_batch(self) -> list[str]:
         """The losses that nothing less than the batch of all devices adds up to."""
         return [name for name, (_, loss) in self.losses.items() if loss.unit == "batch"]
 
@@ -193,8 +193,8 @@ def names() -> list[str]:
     return [name for name in found if not name.startswith("_")]
 
 
-def defaults(chosen: str = "cross_entropy") -> dict[str, dict[str, Any]]:
-    """Every loss with its weight and its options: `chosen` alone counts."""
+def defaults(chosen: str | None = "cross_entropy") -> dict[str, dict[str, Any]]:
+    """Every loss with its weight and its options: `chosen` alone counts, none if it is None."""
     return {
         name: {
             "weight": float(name == chosen),

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from jaxseg.inference.views import Views
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.prediction import sliding
 from jaxseg.prediction.result import Prediction
+from jaxseg.temperature import stored
 
 Resize = int | Literal["training"] | None
 
@@ -117,7 +117,7 @@ class Model:
           UserError: a value that can't be, or that does not suit the model.
         """
         if temperature == "run":
-            temperature = stored_temperature(self.workdir)
+            temperature = stored(self.workdir)
         given = {
             "scales": None if scales is None else tuple(scales),
             "flip": flip,
@@ -294,21 +294,6 @@ class Model:
             f"Model({str(self.workdir)!r}, step {self.step}: {self.config.model.name}, "
             f"{len(self.names)} classes)"
         )
-
-
-def stored_temperature(workdir: Path) -> float:
-    """What `jaxseg evaluate --fit_temperature` wrote; raises UserError if it did not."""
-    path = workdir / runs.TEMPERATURE
-    try:
-        return float(json.loads(path.read_text())["temperature"])
-    except FileNotFoundError:
-        raise UserError(
-            f"temperature is 'run', but there is no {path}: give a number, or fit one first"
-        ) from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f'{path} holds no {{"temperature": NUMBER}}: fit it again, or give a number'
-        ) from None
 
 
 def load(

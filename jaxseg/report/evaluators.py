@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxseg.evaluators import boundary
 from jaxseg.metrics import percent
 from jaxseg.report.charts import Series, line_chart
 from jaxseg.report.page import Section, paragraph, tiles
@@ -50,11 +51,20 @@ def _per_image(scores: Mapping[str, Any], what: str) -> str:
 def _boundaries(scores: Mapping[str, Any], what: str) -> str:
     bands = [band for band in scores["trimap"] if band["miou"] is not None]
     radius, tolerance = (
-        _pixels(scores[key]) for key in ("boundary_iou_radius_px", "boundary_f_tolerance_px")
+        boundary.pixels(scores[key])
+        for key in ("boundary_iou_radius_px", "boundary_f_tolerance_px")
     )
     numbers = [
-        ("boundary IoU", f"{percent(scores['boundary_iou'])} %", f"radius 2 %: {radius} px"),
-        ("boundary F-score", f"{percent(scores['boundary_f'])} %", f"tolerance: {tolerance} px"),
+        (
+            "boundary IoU",
+            f"{percent(scores['boundary_iou'])} %",
+            f"radius {100 * boundary.RADIUS:g} % of the diagonal: {radius} px",
+        ),
+        (
+            "boundary F-score",
+            f"{percent(scores['boundary_f'])} %",
+            f"tolerance {100 * boundary.TOLERANCE:g} %: {tolerance} px",
+        ),
     ]
     if not bands:
         return tiles(numbers)
@@ -120,7 +130,3 @@ def _calibration(scores: Mapping[str, Any], what: str) -> str:
 
 def _interval(interval: Sequence[float] | None) -> str:
     return "-" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
-
-
-def _pixels(values: list[float] | None) -> str:
-    return "-" if values is None else " to ".join(f"{v:.3g}" for v in sorted(set(values)))

@@ -57,7 +57,7 @@ def test_a_good_data_set_has_no_findings():
         assert f"{100 * share:.3f}" in shown
     assert "train: mean RGB (" in shown
     assert "all of 80x60" in shown
-    assert suspects.of_findings(found) is None
+    assert suspects.draw_findings(found) is None
 
 
 def test_leaks_are_found_and_drawn():
@@ -67,7 +67,7 @@ def test_leaks_are_found_and_drawn():
         ("leak", "1 example of val is in train too, identical: seq0_7 (seq0_7)"),
         ("leak", "1 example of val is in train too, near-identical: seq0_9 (seq0_9)"),
     ]
-    picture = suspects.of_findings(found)
+    picture = suspects.draw_findings(found)
     assert picture is not None
     assert picture.height > 2 * 180  # a row for each pair
     halves = np.array_split(np.asarray(picture), 2, axis=1)

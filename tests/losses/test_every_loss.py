@@ -245,7 +245,7 @@ def test_eight_devices_give_the_numbers_of_one(compute, eight_images, way):
 def test_losses_of_pixels_and_images_add_up_over_parts(compute, eight_images):
     whole, _ = compute(*eight_images)
     every, _ = variants(4)
-    of_batch = every.of_batch()
+    of_batch = every.names_of_whole_batch()
     parts = WeightedSum({k: v for k, v in every.losses.items() if k not in of_batch}, VOID)
     assert {"focal-1", "dice-2", "lovasz-3"} < set(parts.losses)
     sums = {name: np.zeros(2) for name in parts.losses}

@@ -153,7 +153,7 @@ def test_a_batch_of_void_has_no_loss_and_no_gradient(batch):
 def test_cross_entropy_alone_is_the_default():
     built = losses.build(losses.defaults(), num_classes=3, void=VOID)
     assert built == WeightedSum({"cross_entropy": (1.0, CrossEntropy())}, VOID)
-    assert losses.build_aux(losses.defaults(""), num_classes=3, void=VOID) is None
+    assert losses.build_aux(losses.defaults(None), num_classes=3, void=VOID) is None
 
 
 def test_every_loss_keeps_the_protocol():

@@ -17,7 +17,7 @@ import jaxseg
 from jaxseg import data
 from jaxseg.data.palettes import voc_palette
 from jaxseg.errors import UserError
-from jaxseg.prediction.model import SizeWarning, stored_temperature
+from jaxseg.prediction.model import SizeWarning
 from jaxseg.prediction.result import Prediction
 
 RNG = np.random.default_rng(0)
@@ -198,15 +198,6 @@ def test_views_of_one_call_and_of_the_model(model, tmp_path):
 def test_wrong_views_are_refused(model, views, message):
     with pytest.raises(UserError, match=message):
         model.predict(IMAGE, **views)
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", '{"temperature": "hot"}', "{}"])
-def test_a_stored_temperature_that_is_none(tmp_path, text):
-    (tmp_path / "temperature.json").write_text(text)
-    with pytest.raises(UserError, match=r'holds no \{"temperature": NUMBER\}'):
-        stored_temperature(tmp_path)
-    (tmp_path / "temperature.json").write_text('{"temperature": 1.25, "before": 0.1}')
-    assert stored_temperature(tmp_path) == 1.25
 
 
 def prediction(height, width):

@@ -13,7 +13,7 @@ from jaxseg.data.finding import by_name, find_folder, need_folder, pair
 from jaxseg.data.images import read_mask
 from jaxseg.data.layout import Layout, Pair
 from jaxseg.data.palettes import default_palette
-from jaxseg.data.runs import painted_runs
+from jaxseg.data.run_lengths import painted_runs
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from jaxseg.data.runs import from_counts, painted_runs
+from jaxseg.data.run_lengths import from_counts, painted_runs
 from jaxseg.data.source import LabelError
 from tests.data.sets.files import write
 

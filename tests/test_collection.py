@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import data, evaluation, parallel
+from jaxseg import collection, data, evaluation, parallel
 from jaxseg.config import check_config
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.pipeline import eval_batches
 from jaxseg.data.source import Classes, Example
-from jaxseg.evaluators import _collecting, boundary
+from jaxseg.evaluators import boundary
 from jaxseg.program import build_program
 
 EVALS = ("miou", "per_image", "boundary", "medical", "calibration")
@@ -51,13 +51,13 @@ def test_eight_devices_give_the_numbers_of_one(tiny_config, monkeypatch):
 
 def test_rows_are_put_into_the_order_of_the_split(monkeypatch):
     rows = {5: np.array([5.0]), 0: np.array([0.0]), 2: np.array([2.0])}
-    np.testing.assert_array_equal(_collecting._in_order(rows), [[0], [2], [5]])
-    assert _collecting._in_order({}).shape == (0, 0)
+    np.testing.assert_array_equal(collection._in_order(rows), [[0], [2], [5]])
+    assert collection._in_order({}).shape == (0, 0)
     # of two processes, the second with fewer images
-    monkeypatch.setattr(_collecting.hosts, "highest", lambda n: max(n, 1))
+    monkeypatch.setattr(collection.hosts, "highest", lambda n: max(n, 1))
     other = np.array([[1.0, 1.0], [4.0, 4.0]])
-    monkeypatch.setattr(_collecting.hosts, "gather", lambda own: np.concatenate([own, other]))
-    np.testing.assert_array_equal(_collecting._in_order(rows), [[0], [1], [2], [4], [5]])
+    monkeypatch.setattr(collection.hosts, "gather", lambda own: np.concatenate([own, other]))
+    np.testing.assert_array_equal(collection._in_order(rows), [[0], [1], [2], [4], [5]])
 
 
 class Waits:
@@ -105,7 +105,7 @@ def test_images_are_measured_without_padding_by_threads_that_end():
     options = {"batch_size": 2, "size_multiple": 32, "mean": (0, 0, 0), "workers": 1}
     with eval_batches(Blank(), **options) as iterator:
         batches = list(iterator)
-    with _collecting.Collection({"waits": evaluator}, workers=2) as found:
+    with collection.Collection({"waits": evaluator}, workers=2) as found:
         first, second = batches[:2]
         prediction: Any = {"rows": {}, "prediction": np.zeros(first.label.shape, np.uint16)}
         found.add({}, prediction, first)
