@@ -55,6 +55,13 @@ def test_data_check_says_what_is_wrong_with_records_and_with_files(tmp_path, jax
     assert Image.open(tmp_path / "faults.png").width > 400
 
 
+def test_a_set_of_the_catalogue_has_one_folder_of_downloads(jaxseg):
+    words = ["data", "prepare", "tfds", "--builder", "cityscapes", "--source", "a", "--source", "b"]
+    code, _, err = jaxseg(*words)
+    assert code == 2
+    assert "--source is given 2 times, expected once" in err
+
+
 def test_images_that_are_trained_and_validated_on_are_known_without_a_check(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
     for split, images in (("train", pixels), ("val", pixels[:1])):
