@@ -15,7 +15,8 @@ from jaxseg.config import check_config
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.inference.views import Views
-from jaxseg.program import build_program
+from jaxseg.program import Program, build_program
+from jaxseg.state import TrainState
 
 
 def nll(logits, labels, t):
@@ -113,6 +114,7 @@ def test_a_stored_temperature_that_is_none(tmp_path, text):
 )
 def test_only_the_image_as_it_is_can_be_fitted(tiny_config, views):
     config = check_config(tiny_config)
-    program: Any = mock.Mock(views=views)
+    program = mock.Mock(spec=Program, views=views)
+    state, source = mock.Mock(spec=TrainState), data.load(config.dataset, "val")
     with pytest.raises(UserError, match=r'give --config.eval.scales="\(1.0,\)" --config.eval.flip'):
-        temperature.fit(program, config, mock.Mock(), mock.Mock())
+        temperature.fit(program, config, state, source)

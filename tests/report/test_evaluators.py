@@ -43,7 +43,7 @@ def test_sections_are_those_of_the_numbers(scores, check_html):
     assert f"{100 * low:.2f} to {100 * high:.2f}" in page
     for band in scores["trimap"]:
         assert f"of a contour {band['width_px']}: {100 * band['miou']:.2f} %" in page
-    assert "radius 2 %: 2 px" in page
+    assert "radius 2 % of the diagonal: 2 px" in page
     assert evaluators.sections({"miou": 0.5}, "val") == []
 
 
