@@ -5,10 +5,11 @@ smooth first (as in the DeepLab papers' code).
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt, UInt8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Plan:
       mirrored: outside the image is its mirror image, and not the mean pixel.
       brightness: factor, see `colour.jitter`.
       contrast: factor.
-      saturation: factor.
+      saturation: factor; 0 is grey.
+      hue: turns of the colour circle, see `colour.turn_hue`.
+      gamma: exponent, see `colour.bend`.
+      blur: std in pixels of the crop.
     """
 
     crop_size: tuple[int, int]
@@ -38,29 +42,51 @@ class Plan:
     brightness: float
     contrast: float
     saturation: float
+    hue: float
+    gamma: float
+    blur: float
 
 
 def warp(
-    image: UInt8[np.ndarray, "h w 3"], label: Int32[np.ndarray, "h w"], plan: Plan
-) -> tuple[UInt8[np.ndarray, "H W 3"], Int32[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
+    image: UInt[np.ndarray, "h w c"], label: Int32[np.ndarray, "h w"], plan: Plan, void: int
+) -> tuple[UInt[np.ndarray, "H W c"], Int32[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
     """The crops of image and label, and 1 where they show the image.
 
-    Elsewhere its edge is repeated, or it is mirrored (`plan.mirrored`): what replaces that later
-    does not bleed into the image.
+    Elsewhere the label is void, and the image's edge is repeated, or it is mirrored
+    (`plan.mirrored`): what replaces that later does not bleed into the image.
     """
+    sample, inside = _sampler(label.shape, plan)
+    warped = sample(image, cv2.INTER_LINEAR).reshape(*plan.crop_size, image.shape[2])
+    return warped, _void_outside(sample(label, cv2.INTER_NEAREST), inside, void), inside
+
+
+def warp_label(label: Int32[np.ndarray, "h w"], plan: Plan, void: int) -> Int32[np.ndarray, "H W"]:
+    """The crop of the label alone."""
+    sample, inside = _sampler(label.shape, plan)
+    return _void_outside(sample(label, cv2.INTER_NEAREST), inside, void)
+
+
+def _void_outside(
+    label: Int32[np.ndarray, "H W"], inside: UInt8[np.ndarray, "H W"], void: int
+) -> Int32[np.ndarray, "H W"]:
+    out = np.full(label.shape, void, np.int32)
+    cv2.copyTo(label, inside, out)
+    return out
+
+
+def _sampler(
+    size: tuple[int, ...], plan: Plan
+) -> tuple[Callable[[np.ndarray, int], np.ndarray], UInt8[np.ndarray, "H W"]]:
+    """The crop of an array of `size` by an interpolation of OpenCV, and 1 where it is inside."""
     edge = cv2.BORDER_REFLECT_101 if plan.mirrored else cv2.BORDER_REPLICATE
     if plan.covered is None:
         x, y = sample_positions(plan)
-        warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=edge)
-        warped_label = cv2.remap(label, x, y, cv2.INTER_NEAREST, borderMode=edge)
-        return warped, warped_label, within(x, y, label.shape)
-    to, size = plan.matrix, (plan.crop_size[1], plan.crop_size[0])  # OpenCV says (width, height)
-    warped = cv2.warpAffine(image, to, size, flags=cv2.INTER_LINEAR, borderMode=edge)
-    warped_label = cv2.warpAffine(label, to, size, flags=cv2.INTER_NEAREST, borderMode=edge)
+        return lambda array, how: cv2.remap(array, x, y, how, borderMode=edge), within(x, y, size)
     inside = np.zeros(plan.crop_size, np.uint8)
     top, left, bottom, right = plan.covered
     inside[top:bottom, left:right] = 1
-    return warped, warped_label, inside
+    to, out = plan.matrix, (plan.crop_size[1], plan.crop_size[0])  # OpenCV says (width, height)
+    return lambda array, how: cv2.warpAffine(array, to, out, flags=how, borderMode=edge), inside
 
 
 def sample_positions(
