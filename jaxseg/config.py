@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxseg import defaults, files, models
+from jaxseg.data import pixels
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError, suggest
 
@@ -128,7 +129,8 @@ RANGES = {
     "log_every": FROM_ONE,
     "num_predictions": NOT_NEGATIVE,
     "ema_decay": SHARE,
-    "dataset.mean": Interval(0, 255),
+    "dataset.channels": Interval(1, pixels.MOST_CHANNELS),
+    "dataset.mean": Interval(0, 65535),
     "dataset.std": POSITIVE,
     "augment.crop_size": Interval(1, 32766),  # OpenCV's limit
     "augment.scale": POSITIVE,
@@ -200,6 +202,12 @@ def check_config(config: ConfigDict) -> Config:
     low, high = checked.augment.scale
     if low > high:
         raise UserError(f"config.augment.scale is ({low}, {high}), expected the smaller one first")
+    pixels.check(checked.dataset)
+    if checked.dataset.channels != 3 and checked.augment.saturation:
+        raise UserError(
+            f"config.augment.saturation is {checked.augment.saturation}, which only RGB has, and "
+            f"dataset.channels is {checked.dataset.channels}: set --config.augment.saturation=0"
+        )
     return checked
 
 

@@ -12,8 +12,9 @@ from tqdm import tqdm
 from jaxseg.data import digests
 from jaxseg.data.causes import describe
 from jaxseg.data.faults import Fault, error_of
-from jaxseg.data.images import encode_mask, read_image
+from jaxseg.data.images import read_image
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import encode_mask
 from jaxseg.data.pipeline.reading import WORKERS, read_ahead
 from jaxseg.data.source import Classes, LabelError
 from jaxseg.errors import UserError
@@ -138,7 +139,7 @@ def check_pair(pair: Pair, builder: "SegmentationBuilder") -> Checked | list[Fau
 def _image(pair: Pair, builder: "SegmentationBuilder") -> tuple[bytes, tuple[int, int]]:
     """The file to store, and the height and width of what it decodes to."""
     data = builder.image(pair)
-    height, width, _ = read_image(data, str(pair.image)).shape
+    height, width, _ = read_image(data, str(pair.image), None).shape
     return data, (height, width)
 
 

@@ -34,6 +34,7 @@ def train_batches(
     seed: int,
     augment: Any,
     mean: Sequence[float | int],
+    bits: int = 8,
     workers: int,
     prefetch: int,
     weigh: Weigh | None = None,
@@ -54,7 +55,8 @@ def train_batches(
       batch_size: examples in a batch over all processes; each process gets its contiguous part.
       seed: not negative.
       augment: a checked config's `augment` part (see `transforms`).
-      mean: RGB in 0..255, what padding is filled with.
+      mean: the config's, what padding is filled with.
+      bits: of the images, the config's.
       workers: reading threads.
       prefetch: batches read ahead.
       weigh: gives a batch's `weight` from the augmented labels (see `borders`).
@@ -68,7 +70,7 @@ def train_batches(
     local = batch_size // process_count
     first = process_index * local
     crop_size = (int(augment.crop_size[0]), int(augment.crop_size[1]))
-    pixel, void = mean_pixel(mean), source.classes.void
+    pixel, void = mean_pixel(mean, bits), source.classes.void
     size = len(source)
 
     def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
@@ -95,7 +97,7 @@ def train_batches(
 
     def jobs() -> Iterator[Callable[[], FilledBatch]]:
         for number in itertools.count(start):
-            batch, names = empty_batch(local, crop_size), [""] * local
+            batch, names = empty_batch(local, crop_size, pixel), [""] * local
             if weigh is not None:
                 batch = batch._replace(weight=np.empty(batch.label.shape, np.float32))
             begin = number * batch_size + first
