@@ -20,7 +20,7 @@ from jaxseg.data.checking import Check
 from jaxseg.data.images import read_image
 from jaxseg.data.layout import Layout, Pair, find_pairs
 from jaxseg.data.mask_files import decode_mask, mask_size, read_mask
-from jaxseg.data.pixels import RGB, PixelFormat
+from jaxseg.data.pixels import RGB, PixelFormat, stored_formats
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError, first_line
 
@@ -65,6 +65,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def __init__(self, **options: Any) -> None:
         self.notes: list[str] = []  # of the last preparation, as are
+        self._formats: set[PixelFormat] = set()  # of its images, as stored
         self.contents: dict[str, str] = {}  # the digests of its splits, and
         self.images: dict[str, dict[bytes, str]] = {}  # their names by the digest of the image
         super().__init__(**options)
@@ -170,6 +171,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         found, self.images[split] = [], {}
         for pair, example in check.examples(pairs):
             found.append(example.digest)
+            self._formats.add(example.pixels)
             self.images[split][example.image_digest] = pair.name
             yield (
                 pair.name,
@@ -182,6 +184,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             )
         self.contents[split] = digests.of_examples(found)
         if is_last:
+            self.notes += stored_formats(self._formats)
             # stored with the records: a prepared set knows its classes without this code
             assert self.info.metadata is not None
             self.info.metadata["classes"] = check.classes().to_dict()

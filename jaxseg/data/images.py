@@ -177,6 +177,8 @@ def open_image(data: bytes, name: str) -> Image.Image:
     # the second frame of an MPO, as phones write it, is a preview
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         frames = getattr(image, "n_frames", 1)
+        if image.format == "TIFF":
+            raise tiff.several(name, frames)
         raise UserError(f"{name}: holds {frames} images; save each as a file of its own")
     return image
 

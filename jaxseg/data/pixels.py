@@ -7,6 +7,7 @@ The default, RGB of 8 bits, takes every photograph.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
@@ -109,6 +110,16 @@ def check(dataset: Any) -> None:
             f"config.dataset.mean is {dataset.mean}, expected at most {largest}, the largest value "
             f"of dataset.bits={bits}"
         )
+
+
+def stored_formats(formats: Iterable[PixelFormat]) -> list[str]:
+    """A note on images that hold more than RGB of 8 bits; none if all are grey, RGB or RGBA."""
+    others = [each for each in formats if each.bits > 8 or each.channels not in (1, 3, 4)]
+    others.sort(key=lambda each: (each.channels, each.bits))
+    if not others:
+        return []
+    told = " and ".join(f"{each.channels} channels of {each.bits} bits" for each in others)
+    return [f"there are images of {told}: dataset.channels and bits say what training sees"]
 
 
 def _expected(channels: int) -> str:

@@ -12,10 +12,16 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import TiffImagePlugin
 
+from jaxseg.data.pixels import ChannelsError
 from jaxseg.errors import UserError
 
 _BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 277  # tags
 _RGB, _CMYK, _YCBCR = 2, 5, 6  # values of _PHOTOMETRIC
+
+
+class NoGdalError(UserError):
+    """A file needs rasterio, which is not installed."""
+
 
 Tags = TiffImagePlugin.ImageFileDirectory_v2
 
@@ -62,17 +68,17 @@ def read(data: bytes, name: str, *, pages: bool) -> UInt[np.ndarray, "h w c"]:
       pages: whether there may be several.
 
     Raises:
-      UserError: rasterio is missing, the file is damaged, its values are neither uint8 nor uint16,
-        or pages differ in size.
+      NoGdalError: rasterio is missing.
+      ChannelsError: there are several pages.
+      UserError: the file is damaged, its values are neither uint8 nor uint16, or pages differ in
+        size.
     """
     memory, errors = _rasterio(name)
     try:
         with memory(data) as file, file.open(driver="GTiff") as first:
             if names := _pages(file, first):
                 if not pages:
-                    raise UserError(
-                        f"{name}: holds {len(names)} images; save each as a file of its own"
-                    )
+                    raise several(name, len(names))
                 bands = np.concatenate([_read(file, page) for page in names])
             else:
                 bands = first.read()
@@ -83,6 +89,14 @@ def read(data: bytes, name: str, *, pages: bool) -> UInt[np.ndarray, "h w c"]:
     if bands.dtype not in (np.uint8, np.uint16):
         raise UserError(f"{name}: values of {bands.dtype}, expected uint8 or uint16; convert them")
     return np.ascontiguousarray(np.moveaxis(bands, 0, -1))
+
+
+def several(name: str, count: int) -> ChannelsError:
+    """The error of a file with so many pages where a channel is no page."""
+    return ChannelsError(
+        f"{name}: holds {count} images; save each as a file of its own, or see them as channels "
+        f"of one image, by --config.dataset.channels={count}"
+    )
 
 
 def _pages(file: Any, first: Any) -> list[str]:
@@ -103,7 +117,7 @@ def _rasterio(name: str) -> tuple[Any, Any]:
         import rasterio.errors
         import rasterio.io
     except ImportError:
-        raise UserError(
+        raise NoGdalError(
             f"{name}: reading the channels of this TIFF takes rasterio: pip install jaxseg[geo], "
             "or save the image as a NumPy array [h, w, channels] in .npy"
         ) from None

@@ -44,7 +44,9 @@ def bands(folder):
 
 
 def test_channels_and_bits_come_back_as_they_were_stored(bands, folder, tmp_path, make_dataset):
-    """One preparation serves both depths."""
+    """One preparation serves both depths, and says what it found."""
+    notes = data.prepare("folder", folder, tmp_path / "noted").notes
+    assert [note for note in notes if "there are images of 5 channels of 16 bits" in note]
     dataset = make_dataset(data_dir=str(tmp_path), source=str(folder), channels=5, bits=16)
     source = data.load(dataset, "train")
     for i in range(len(source)):

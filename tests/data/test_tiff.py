@@ -5,7 +5,9 @@ import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from jaxseg import data
 from jaxseg.data.images import read_image
 from jaxseg.data.pixels import PixelFormat
 from jaxseg.errors import UserError
@@ -75,7 +77,8 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line():
         read_image(signed, "a", FIVE)
 
 
-def test_without_rasterio_the_error_names_the_extra(monkeypatch):
+@pytest.fixture
+def without_rasterio(monkeypatch):
     def without(name, *args, **kwargs):
         if name.startswith("rasterio"):
             raise ImportError(name)
@@ -83,5 +86,17 @@ def test_without_rasterio_the_error_names_the_extra(monkeypatch):
 
     real = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", without)
+
+
+def test_without_rasterio_the_error_names_the_extra(without_rasterio):
     with pytest.raises(UserError, match=r"a: .*pip install jaxseg\[geo\].*\.npy"):
         read_image(written(BANDS, planarconfig="contig"), "a", FIVE)
+
+
+def test_rgb_of_16_bits_is_prepared_without_rasterio(without_rasterio, folder, tmp_path):
+    """It is needed for all 16 bits, but not for the 8 that are read by default."""
+    path = folder / "train/images/t0.png"
+    image = np.asarray(Image.open(path)).astype(np.uint16) << 8
+    path.with_suffix(".tif").write_bytes(written(image, "rgb"))
+    path.unlink()
+    data.prepare("folder", folder, tmp_path / "out")
