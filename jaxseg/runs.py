@@ -83,12 +83,13 @@ def open_run(
     """
     stored = load_config(workdir)
     trained = PixelFormat(stored.dataset.channels, stored.dataset.bits)
-    config = check_config(override_config(stored, command, changes))
-    if (given := PixelFormat.of(config.dataset)) != trained:
+    changed = override_config(stored, command, changes)
+    if (given := PixelFormat.of(changed.dataset)) != trained:
         raise UserError(
             f"{workdir} was trained on {trained.channels} channels of {trained.bits} bits, not on "
             f"{given.channels} of {given.bits}: leave dataset.channels and bits as they are"
         )
+    config = check_config(changed)
     folder = workdir / CHECKPOINTS
     number = checkpoint.find(folder, str(step))
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])

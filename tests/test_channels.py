@@ -37,9 +37,9 @@ def write(folder, channels):
             mask[i : i + 12, 8:20] = 1
             image = rng.integers(0, LARGEST, (32, 32, channels), np.uint16)
             image[..., -1] += np.uint16(25_000) * mask
+            form = {"photometric": "minisblack", "planarconfig": "contig" if channels > 1 else None}
             stored = image if channels > 1 else image[..., 0]
-            path = folder / f"{split}/images/{i}.tif"
-            tifffile.imwrite(path, stored, photometric="minisblack")
+            tifffile.imwrite(folder / f"{split}/images/{i}.tif", stored, **form)
             Image.fromarray(mask).save(folder / f"{split}/masks/{i}.png")
 
 
@@ -85,7 +85,7 @@ def test_the_parameters_are_of_so_many_channels_and_see_all_bits(trained):
     workdir, source = trained
     model = jaxseg.load(workdir)
     channels = model.pixels.channels
-    assert model.variables["params"]["encoder"]["level0"]["conv0"]["kernel"].shape[2] == channels
+    assert model.variables["params"]["encoder"]["level0"]["conv1"]["kernel"].shape[2] == channels
     image = read_image(source / "val/images/0.tif", "0", model.pixels)
     shifted = image.copy()
     shifted[..., -1] += 100  # less than one level of 8 bits
@@ -133,8 +133,5 @@ def test_a_raster_of_these_bands_is_predicted_in_its_grid(trained, tmp_path):
 def test_a_run_keeps_its_channels_and_bits(trained):
     workdir, _ = trained
     for change in ("--config.dataset.bits=8", "--config.dataset.channels=2"):
-        words = [change]
-        if "channels" in change:
-            words += [f"--config.dataset.{key}=(1.0,1.0)" for key in ("mean", "std")]
         with pytest.raises(UserError, match=r"was trained on \d channels of 16 bits, not on"):
-            runs.open_run(workdir, changes=words)
+            runs.open_run(workdir, changes=[change])
