@@ -54,16 +54,28 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Augment:
+    """A strength is the largest that is drawn; a share, of the examples it happens to; 0 is off."""
+
     crop_size: tuple[int, int] = (512, 512)  # height, width
     scale: tuple[float, float] = (0.5, 2.0)  # uniform, as in DeepLabv3, section 4.1
     flip: bool = True  # left-right, every second example
     vertical_flip: bool = False
     rotate90: bool = False
-    brightness: float = 0.0  # largest relative change; 0 is off
+    rotate: float = 0.0  # degrees, either way, about the image's centre; what it leaves is void
+    brightness: float = 0.0  # relative change, either way
     contrast: float = 0.0
     saturation: float = 0.0
+    hue: float = 0.0  # turn of HSV's colour circle, either way; 0.5 is half of it
+    gamma: float = 0.0  # exponents from 1 / (1 + gamma) to 1 + gamma
+    grey: float = 0.0  # share without colour
+    blur: float = 0.0  # std of a Gaussian, in pixels
     elastic: float = 0.0  # std in pixels of smooth displacements (U-Net, section 3.1: 10)
     elastic_grid: int = 3  # their points a side
+    # Above this share of one class another crop is tried (mmsegmentation's cat_max_ratio: 0.75).
+    max_class_share: float = 1.0
+    class_balanced: float = 0.0  # share of crops around a pixel of a class drawn among the image's
+    cutmix: float = 0.0  # share with a rectangle of another example (Yun et al. 2019)
+    copy_paste: float = 0.0  # share with half of another example's classes (Ghiasi et al. 2021)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
         ("optimizer.weight_decay", float("inf")),
         ("augment.scale", (2.0, 0.5)), ("augment.scale", (0.0, 1.0)),
         ("augment.crop_size", (0, 8)), ("augment.crop_size", (8,)), ("augment.contrast", 1.5),
+        ("augment.rotate", 200.0), ("augment.hue", 0.6), ("augment.max_class_share", 0.0),
         ("augment.elastic", -1.0), ("augment.elastic_grid", 1), ("loss.border_weight", -1.0),
         ("loss.border_sigma", 0.0), ("eval.scales", (1.0, 0.0)), ("eval.window", (-1,)),
         ("eval.overlap", 1.0), ("eval.temperature", 0.0),

@@ -53,6 +53,15 @@ def augment_config(**changes) -> ConfigDict:
         "saturation": 0.0,
         "elastic": 0.0,
         "elastic_grid": 3,
+        "rotate": 0.0,
+        "hue": 0.0,
+        "gamma": 0.0,
+        "grey": 0.0,
+        "blur": 0.0,
+        "max_class_share": 1.0,
+        "class_balanced": 0.0,
+        "cutmix": 0.0,
+        "copy_paste": 0.0,
     }
     return ConfigDict({**values, **changes})
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty
 from jaxseg.data.pipeline.reading import Skipped, naming, next_readable, read_ahead
 from jaxseg.data.source import Source
 
+Pair = tuple[np.ndarray, np.ndarray]  # image and label
 FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
 
 
@@ -47,7 +48,9 @@ def train_batches(
 
     Position p of the stream is element p % n of epoch p // n; an epoch is a permutation drawn from
     (seed, epoch), and an example's augmentation is drawn from (seed, epoch, index). So the stream
-    is the same for any number of workers or processes, and from any start.
+    is the same for any number of workers or processes, and from any start. The partner of an
+    example that is mixed (CutMix, copy-paste) is any of the split, drawn with it, and augmented by
+    the partner's own draw of this epoch; batches have the names of the examples alone.
 
     Args:
       source: the examples.
@@ -73,16 +76,12 @@ def train_batches(
     pixel, void = mean_pixel(mean, bits), source.classes.void
     size = len(source)
 
-    def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
-        epoch, place = divmod(position, size)
-        order = _order(size, seed, epoch)
-        # the one at this place or, if it can't be read, the next in the epoch's order
-        candidates = (int(order[(place + further) % size]) for further in range(size))
+    def augmented(epoch: int, candidates: Iterable[int]) -> tuple[str, transforms.Draw, Pair]:
+        """Name, draw, and augmented image and label of the first candidate that can be read."""
         index, example = next_readable(source, candidates, skipped)
-        names[slot] = example["name"]
         drawn = transforms.draw(np.random.default_rng((seed, 1, epoch, index)), augment)
         with naming(example["name"]):
-            batch.image[slot], batch.label[slot] = transforms.apply(
+            pair = transforms.apply(
                 example["image"],
                 example["label"],
                 drawn,
@@ -91,7 +90,21 @@ def train_batches(
                 void=void,
                 context=context,
             )
-            if weigh is not None and batch.weight is not None:
+        return example["name"], drawn, pair
+
+    def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
+        epoch, place = divmod(position, size)
+        order = _order(size, seed, epoch)
+        # the one at this place or, if it can't be read, the next in the epoch's order
+        candidates = (int(order[(place + further) % size]) for further in range(size))
+        names[slot], drawn, pair = augmented(epoch, candidates)
+        if drawn.mixes:
+            partner = int(drawn.partner * size)
+            candidates = ((partner + further) % size for further in range(size))
+            pair = transforms.mix(pair, augmented(epoch, candidates)[2], drawn, void)
+        batch.image[slot], batch.label[slot] = pair
+        if weigh is not None and batch.weight is not None:
+            with naming(names[slot]):
                 batch.weight[slot] = weigh(batch.label[slot])
         return batch, names
 

@@ -25,6 +25,56 @@ def test_workers_and_prefetch_change_nothing(batches, take, make_source):
     assert_equal(take(batches(Cached(make_source()), workers=2), 6), one)
 
 
+def test_mixing_changes_nothing_of_the_order_and_is_the_same_however_it_is_read(
+    batches, take, make_source, make_augment
+):
+    source = make_source()
+    augment = make_augment(scale=(0.5, 2.0), flip=True, rotate90=True, brightness=0.3)
+    mixing = make_augment(**{**augment, "cutmix": 0.6, "copy_paste": 0.6})
+    plain = take(batches(source, augment=augment), 7)
+    mixed = take(batches(source, augment=mixing), 7)
+    assert [b.names for b in mixed] == [b.names for b in plain]
+    assert_equal(
+        take(batches(source, augment=mixing, workers=4, prefetch=1, start=4), 3), mixed[4:]
+    )
+    parts = [
+        take(batches(source, augment=mixing, process_index=i, process_count=2), 2) for i in range(2)
+    ]
+    halves = [np.concatenate([p.image for p in both]) for both in zip(*parts, strict=True)]
+    np.testing.assert_array_equal(halves, [b.image for b in mixed[:2]])
+    assert all((a.image != b.image).any() for a, b in zip(mixed, plain, strict=True))
+
+
+def test_a_partner_is_augmented_by_its_own_draw(batches, take, make_source, make_augment):
+    """Every pixel of a mixed epoch is, at its place, one of the epoch without mixing."""
+    source, flips = make_source(), {"flip": True, "rotate90": True, "scale": (0.5, 2.0)}
+    plain = take(batches(source, batch_size=7, augment=make_augment(**flips)), 1)[0]
+    mixing = make_augment(**flips, cutmix=1.0, copy_paste=0.5)
+    mixed = take(batches(source, batch_size=7, augment=mixing), 1)[0]
+    both = np.concatenate([plain.image, plain.label[..., None]], -1)[None]
+    ours = np.concatenate([mixed.image, mixed.label[..., None]], -1)[:, None]
+    assert (both == ours).all(-1).any(1).all()
+
+
+def test_weights_are_of_the_mixed_labels(batches, take, make_source, make_augment):
+    augment = make_augment(cutmix=1.0)
+    options = {"augment": augment, "weigh": lambda label: label.astype(np.float32)}
+    (batch,) = take(batches(make_source(), **options), 1)
+    np.testing.assert_array_equal(batch.weight, batch.label)
+
+
+def test_others_stand_in_for_unreadable_partners(batches, take, make_source, make_augment):
+    source, said = make_source(damaged), []
+    options = {"augment": make_augment(cutmix=1.0, copy_paste=1.0)}
+    seen = take(batches(source, skipped=Skipped(said.append), **options), 7)
+    assert len(said) == 2
+    assert not np.isin([b.image[..., 1] for b in seen], [2, 5]).any()  # the index of an image
+    again = take(batches(source, skipped=Skipped(said.append), workers=5, start=3, **options), 4)
+    assert_equal(again, seen[3:])
+    with pytest.raises(UserError, match=r"shard of [25] is gone"):
+        take(batches(source, **options), 7)
+
+
 def test_a_batch_is_of_the_crop_size(batches, take, make_source):
     (batch,) = take(batches(make_source()), 1)
     assert batch.image.shape == (4, 16, 16, 3)
