@@ -212,11 +212,12 @@ def check_config(config: ConfigDict) -> Config:
     if low > high:
         raise UserError(f"config.augment.scale is ({low}, {high}), expected the smaller one first")
     pixels.check(checked.dataset)
-    if checked.dataset.channels != 3 and checked.augment.saturation:
-        raise UserError(
-            f"config.augment.saturation is {checked.augment.saturation}, which only RGB has, and "
-            f"dataset.channels is {checked.dataset.channels}: set --config.augment.saturation=0"
-        )
+    for key in ("saturation", "hue", "grey"):
+        if checked.dataset.channels != 3 and flat[f"augment.{key}"]:
+            raise UserError(
+                f"config.augment.{key} is {flat[f'augment.{key}']}, which is for RGB, and "
+                f"dataset.channels is {checked.dataset.channels}: set --config.augment.{key}=0"
+            )
     return checked
 
 

@@ -125,12 +125,14 @@ def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, ke
         check_config(tiny_config)
 
 
-def test_saturation_is_for_rgb(tiny_config):
-    tiny_config.augment.saturation = 0.1
+@pytest.mark.parametrize("key", ["saturation", "hue", "grey"])
+def test_colours_are_for_rgb(tiny_config, key):
+    tiny_config.augment[key] = 0.1
+    check_config(tiny_config)
     tiny_config.dataset.update(channels=1, mean=(120.0,), std=(58.0,))
-    with pytest.raises(UserError, match=r"--config\.augment\.saturation=0"):
+    with pytest.raises(UserError, match=rf"--config\.augment\.{key}=0"):
         check_config(tiny_config)
-    tiny_config.augment.saturation = 0.0
+    tiny_config.augment[key] = 0.0
     assert check_config(tiny_config).dataset.mean == (120.0,)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from jaxseg.data import transforms
 from jaxseg.data.borders import Weigh
 from jaxseg.data.padding import mean_pixel
-from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch
+from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch, put
 from jaxseg.data.pipeline.reading import Skipped, naming, next_readable, read_ahead
 from jaxseg.data.source import Source
 
@@ -102,7 +102,8 @@ def train_batches(
             partner = int(drawn.partner * size)
             candidates = ((partner + further) % size for further in range(size))
             pair = transforms.mix(pair, augmented(epoch, candidates)[2], drawn, void)
-        batch.image[slot], batch.label[slot] = pair
+        put(pair[0], batch.image[slot])
+        batch.label[slot] = pair[1]
         if weigh is not None and batch.weight is not None:
             with naming(names[slot]):
                 batch.weight[slot] = weigh(batch.label[slot])
