@@ -43,7 +43,7 @@ def write(folder, channels):
             Image.fromarray(mask).save(folder / f"{split}/masks/{i}.png")
 
 
-@pytest.fixture(scope="module", params=[1, 5])
+@pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 5])
 def trained(request, tmp_path_factory):
     """The folder of a run and that of its images, trained by the command on one device."""
     channels, place = request.param, tmp_path_factory.mktemp(f"channels{request.param}")

@@ -67,6 +67,8 @@ def _read_stored(data: bytes, name: str, *, pages: bool) -> UInt[np.ndarray, "h 
         upright(image, name)  # refuses a damaged file, of which OpenCV gives a part
         code = {"RGB": cv2.COLOR_BGR2RGB, "RGBA": cv2.COLOR_BGRA2RGBA}[image.mode]
         deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if deep is None:
+            raise UserError(f"{name}: OpenCV can't read this PNG of 16 bits; save it again")
         return np.asarray(cv2.cvtColor(deep, code))
     if image.mode in ("1", "L", "LA"):
         return _read_rgb(data, name)[..., :1]

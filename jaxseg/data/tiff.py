@@ -33,7 +33,7 @@ def tags_of(file: io.BufferedIOBase) -> Tags | None:
         header += file.read(8) if 43 in header[2:4] else b""  # BigTIFF
         tags = Tags(header)
         file.seek(tags.next)
-        tags.load(file)
+        tags.load(file)  # pyright: ignore[reportArgumentType]
     except (OSError, SyntaxError, struct.error, IndexError):
         return None
     return tags

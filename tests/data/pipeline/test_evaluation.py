@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_images_of_other_channels_and_depths_are_padded_with_their_mean(make_sou
         return {**example, "image": image.astype(np.uint16) * 257}
 
     source, mean = make_source(change=deepen), (1.0, 2.0, 3.0, 4.0, 60000.4)
-    options = {"size_multiple": 64, "workers": 1, "batch_size": 7}
+    options: dict[str, Any] = {"size_multiple": 64, "workers": 1, "batch_size": 7}
     with eval_batches(source, mean=mean, bits=16, **options) as iterator:
         (batch,) = iterator
     assert (batch.image.shape, batch.image.dtype) == ((7, 64, 64, 5), np.uint16)
