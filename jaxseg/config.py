@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxseg import defaults, files, models
+from jaxseg.data import pixels
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError, suggest
 
@@ -128,7 +129,8 @@ RANGES = {
     "log_every": FROM_ONE,
     "num_predictions": NOT_NEGATIVE,
     "ema_decay": SHARE,
-    "dataset.mean": Interval(0, 255),
+    "dataset.channels": Interval(1, pixels.MOST_CHANNELS),
+    "dataset.mean": Interval(0, 65535),
     "dataset.std": POSITIVE,
     "augment.crop_size": Interval(1, 32766),  # OpenCV's limit
     "augment.scale": POSITIVE,
@@ -209,6 +211,13 @@ def check_config(config: ConfigDict) -> Config:
     low, high = checked.augment.scale
     if low > high:
         raise UserError(f"config.augment.scale is ({low}, {high}), expected the smaller one first")
+    pixels.check(checked.dataset)
+    for key in ("saturation", "hue", "grey"):
+        if checked.dataset.channels != 3 and flat[f"augment.{key}"]:
+            raise UserError(
+                f"config.augment.{key} is {flat[f'augment.{key}']}, which is for RGB, and "
+                f"dataset.channels is {checked.dataset.channels}: set --config.augment.{key}=0"
+            )
     return checked
 
 

@@ -42,8 +42,13 @@ class Dataset:
     # sequence of a frame, or the patient: a regular expression, for `jaxseg data check`.
     group: str = ""
     cache: bool = False  # keep decoded examples in memory: for sets of a few gigabytes
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet's RGB, in 0..255
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    # What the model sees of an image: 1 channel is grey (RGB by its luma), 3 are RGB (grey is
+    # repeated), any other number is that of the files' own channels, such as a satellite's bands.
+    channels: int = 3
+    bits: int = 8  # of each channel, or 16, which keeps all of a 16-bit file's values
+    # Of each channel, in 0..255, of 16 bits in 0..65535 (`jaxseg data stats`); ImageNet's RGB.
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
     options: Mapping[str, Any] = _others()  # what the set's file reads besides
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Int, UInt8, UInt16
+from jaxtyping import Bool, Int, UInt, UInt8, UInt16
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.data.pipeline import Skipped, next_readable
+from jaxseg.data.pixels import displayed
 from jaxseg.data.source import Classes, Source
 from jaxseg.errors import UserError
 from jaxseg.legend import legend, text_size
@@ -28,7 +29,7 @@ def colourise(mask: Int[np.ndarray, "h w"], classes: Classes) -> UInt8[np.ndarra
 
 
 def overlay(
-    image: UInt8[np.ndarray, "h w 3"], mask: Int[np.ndarray, "h w"], classes: Classes
+    image: UInt[np.ndarray, "h w _"], mask: Int[np.ndarray, "h w"], classes: Classes
 ) -> Image.Image:
     """`painted`, above a legend of the classes in it."""
     picture, fills = painted(image, mask, classes)
@@ -36,15 +37,16 @@ def overlay(
 
 
 def painted(
-    image: UInt8[np.ndarray, "h w 3"], mask: Int[np.ndarray, "h w"], classes: Classes
+    image: UInt[np.ndarray, "h w _"], mask: Int[np.ndarray, "h w"], classes: Classes
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], UInt8[np.ndarray, "c 3"]]:
     """The image tinted by class, with outlines in the classes' colours; and the tints as they look.
 
     Background and void show the image itself. Outlines lie inside their regions and are one pixel
     wide when the picture is reduced to PREVIEW_WIDTH; narrow regions are all outline, and those
     that would be hard to see there are drawn wider, up to about such a pixel. Small images are
-    enlarged.
+    enlarged, and channels shown as `pixels.displayed` says.
     """
+    image = displayed(image)
     factor = _enlargement(image.shape[1])
     # the photograph smoothly, the mask by whole pixels
     size = (image.shape[1] * factor, image.shape[0] * factor)
@@ -63,7 +65,7 @@ def painted(
 
 
 def grid(
-    rows: Sequence[Sequence[Image.Image | UInt8[np.ndarray, "_ _ 3"]]],
+    rows: Sequence[Sequence[Image.Image | UInt[np.ndarray, "_ _ _"]]],
     titles: Sequence[str] = (),
 ) -> Image.Image:
     """Pictures in rows, columns aligned, small ones enlarged; `titles` stand above the columns.
@@ -91,7 +93,7 @@ def grid(
 
 def draw_examples(
     source: Source,
-    predict: Callable[[UInt8[np.ndarray, "h w 3"]], Int[np.ndarray, "h w"]],
+    predict: Callable[[UInt[np.ndarray, "h w c"]], Int[np.ndarray, "h w"]],
     count: int,
     folder: Path,
     skipped: Skipped | None = None,
@@ -212,7 +214,7 @@ def _enlargement(width: int) -> int:
 
 
 def _enlarged(cell: Image.Image | np.ndarray) -> Image.Image:
-    picture = cell if isinstance(cell, Image.Image) else Image.fromarray(cell)
+    picture = cell if isinstance(cell, Image.Image) else Image.fromarray(displayed(cell))
     factor = _enlargement(picture.width)
     if factor == 1:
         return picture

@@ -63,6 +63,7 @@ def evaluate(
         size_multiple=config.eval.size_multiple,
         canvas=config.eval.canvas,
         mean=config.dataset.mean,
+        bits=config.dataset.bits,
         workers=config.pipeline.workers,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
         process_index=jax.process_index(),

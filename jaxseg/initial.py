@@ -88,7 +88,7 @@ def with_weights(program: Program, config: Config, imported: Imported) -> tuple[
 
 def _settings(config: Config) -> requirements.Settings:
     model, dataset = config.model, config.dataset
-    return requirements.Settings(model.name, model.options, dataset.mean, dataset.std)
+    return requirements.Settings(model.name, model.options, dataset.mean, dataset.std, dataset.bits)
 
 
 def _fresh(program: Program, config: Config) -> TrainState:
@@ -121,6 +121,7 @@ def _images(config: Config, source: Source) -> Iterator[jax.Array]:
         seed=config.seed,
         augment=config.augment,
         mean=config.dataset.mean,
+        bits=config.dataset.bits,
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
         skipped=pipeline.Skipped(print) if config.pipeline.on_unreadable == "skip" else None,

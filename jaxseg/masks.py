@@ -1,8 +1,8 @@
 """Scores of masks that any program made: a folder of files, judged by the rules of an evaluation.
 
 Each labelled example of the split needs one file in the folder, or in a folder below it, that has
-its name and holds class indices as `jaxseg predict` writes them (see `data.images.read_mask`), of
-the label's size. A mask may hold classes alone: void is no answer.
+its name and holds class indices as `jaxseg predict` writes them (`mask_files.read_mask`), of the
+label's size. A mask may hold classes alone: void is no answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from jaxtyping import Int32
 from jaxseg import evaluation, evaluators
 from jaxseg.collection import Collection
 from jaxseg.data import pipeline
-from jaxseg.data.images import read_mask
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
@@ -57,6 +57,7 @@ def evaluate(
         size_multiple=config.eval.size_multiple,
         canvas=config.eval.canvas,
         mean=config.dataset.mean,
+        bits=config.dataset.bits,
         workers=config.pipeline.workers,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
     )

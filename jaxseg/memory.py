@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from jaxseg.data.pixels import PixelFormat
 from jaxseg.defaults import Config
 from jaxseg.parallel import Parallel
 
@@ -205,7 +206,8 @@ def of_cached(config: Config, sources: Sequence[Any]) -> int:
     if not config.dataset.cache:
         return 0
     sizes = (source.size(i) for source in sources for i in range(len(source)))
-    return sum(7 * height * width for height, width in sizes)
+    each = PixelFormat.of(config.dataset).bytes + 4  # and the label
+    return sum(each * height * width for height, width in sizes)
 
 
 def _gib(size: int | float) -> str:

@@ -66,6 +66,7 @@ def from_run(workdir: Path, step: str) -> Imported:
         model=config.model.name,
         mean=config.dataset.mean,
         std=config.dataset.std,
+        bits=config.dataset.bits,
         class_names=run.classes.names,
         heads=tuple(name for name in layers if any(fnmatchcase(name, p) for p in _HEADS)),
         folded=bool(run.meta.get("folded", False)),
@@ -79,6 +80,7 @@ def own_config(imported: Imported) -> ConfigDict:
         config.model[key] = value
     if config.model.get("fc_padding") == "valid":
         config.model.fc_padding = "symmetric"  # labels pixels, where VGG16 labels whole patches
+    config.dataset.channels, config.dataset.bits = len(imported.mean), imported.bits
     config.dataset.mean, config.dataset.std = imported.mean, imported.std
     if config.model.get("corners") == "aligned":
         config.eval.canvas = (1, 1)  # sides of 32 k + 1, on which aligned features keep their place

@@ -62,7 +62,7 @@ class Program:
     evaluating: Callable[[Mapping[str, Evaluator], WeightedSum], Callable[[Any, Any], Any]]
     predict_step: Callable[[Any, Any], jax.Array]  # see `Predicting`
     scores_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
-    logits: Callable[[Any, Any], jax.Array]  # (variables, images in 0..255), not compiled
+    logits: Callable[[Any, Any], jax.Array]  # (variables, images as stored), not compiled
     views: Views  # of evaluation and prediction
     predicting: Callable[[Views], Predicting]  # the steps of other views
 
@@ -117,6 +117,7 @@ def build_program(
         model,
         tx,
         image_size=config.augment.crop_size,
+        channels=config.dataset.channels,
         ema=config.ema_decay > 0,
     )
     options = xla_options(devices.platform, deterministic=config.deterministic)
@@ -197,15 +198,16 @@ def _check_losses(
             f"the parts of config.grad_accum_steps={config.grad_accum_steps} do not add up: use "
             "grad_accum_steps=1, per_image=True if the loss has it, or another loss"
         )
-    if aux_loss and not _has_auxiliary_head(model, config.augment.crop_size):
+    if aux_loss and not _has_auxiliary_head(model, config):
         raise UserError(
             f"config.loss.aux gives losses to an auxiliary head, but {config.model.name} has none: "
             "use aux_head=True if the model has that option, or no weights in config.loss.aux"
         )
 
 
-def _has_auxiliary_head(model: SegmentationModel, size: tuple[int, int]) -> bool:
-    images = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+def _has_auxiliary_head(model: SegmentationModel, config: Config) -> bool:
+    shape = (1, *config.augment.crop_size, config.dataset.channels)
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
     init: Any = functools.partial(model.init_with_output, jax.random.key(0), train=False)
     (_, endpoints), _ = jax.eval_shape(init, images)
     return "aux_logits" in endpoints

@@ -30,6 +30,7 @@ import jax
 
 from jaxseg import checkpoint, data, files, lock
 from jaxseg.config import check_config, load_config
+from jaxseg.data.pixels import PixelFormat
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
@@ -80,7 +81,15 @@ def open_run(
     Raises:
       UserError: no run, no such step, or a wrong change.
     """
-    config = check_config(override_config(load_config(workdir), command, changes))
+    stored = load_config(workdir)
+    trained = PixelFormat(stored.dataset.channels, stored.dataset.bits)
+    changed = override_config(stored, command, changes)
+    if (given := PixelFormat.of(changed.dataset)) != trained:
+        raise UserError(
+            f"{workdir} was trained on {trained.channels} channels of {trained.bits} bits, not on "
+            f"{given.channels} of {given.bits}: leave dataset.channels and bits as they are"
+        )
+    config = check_config(changed)
     folder = workdir / CHECKPOINTS
     number = checkpoint.find(folder, str(step))
     classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])

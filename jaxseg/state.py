@@ -33,14 +33,15 @@ def create(
     *,
     seed: int | UInt32[Array, ""],
     image_size: tuple[int, int],
+    channels: int = 3,
     ema: bool,
 ) -> TrainState:
-    """Fresh parameters and statistics for images [1, *image_size, 3], the same for a seed.
+    """Fresh parameters and statistics for images of this size, the same for a seed.
 
     Raises UserError where the model computes something else than it should.
     """
     key = jax.random.key(seed)
-    images = jnp.zeros((1, *image_size, 3), jnp.float32)
+    images = jnp.zeros((1, *image_size, channels), jnp.float32)
     variables = contract.init(model, key, images)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     average = {"params": params, "batch_stats": batch_stats} if ema else None

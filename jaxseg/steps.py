@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, UInt8, UInt32
+from jaxtyping import Array, Float, Int, UInt, UInt32
 
 from jaxseg import inference
 from jaxseg.evaluators import Evaluator, OnHost, measure, needs_scores
@@ -23,15 +23,14 @@ Normalize = Callable[[Array], Array]
 
 
 def normalize(
-    images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"],
+    images: UInt[Array, "b h w c"] | Float[Array, "b h w c"],
     *,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-) -> Float[Array, "b h w 3"]:
-    """Zero mean and unit variance by the data set's RGB statistics, in 0..255."""
-    return (images.astype(jnp.float32) - jnp.asarray(mean).reshape(1, 1, 1, 3)) / jnp.asarray(
-        std
-    ).reshape(1, 1, 1, 3)
+) -> Float[Array, "b h w c"]:
+    """Zero mean and unit variance by the data set's statistics of each channel, in its units."""
+    mean_, std_ = (jnp.asarray(x, jnp.float32).reshape(1, 1, 1, -1) for x in (mean, std))
+    return (images.astype(jnp.float32) - mean_) / std_
 
 
 def train_step(
@@ -49,7 +48,7 @@ def train_step(
     grad_accum_steps: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One update from `batch`: image uint8 [b h w 3], label int32 [b h w].
+    """One update from `batch`: image uint8 or uint16 [b h w c], label int32 [b h w].
 
     It may hold "weight", float32 [b h w], U-Net's map, see `losses.Loss.sum`. Where the model has
     no logits for the border of an image, that border is context: its labels do not count. An
@@ -209,13 +208,13 @@ def scores_step(
 
 def logits(
     variables: Mapping[str, Any],
-    images: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"],
+    images: UInt[Array, "b h w c"] | Float[Array, "b h w c"],
     *,
     model: SegmentationModel,
     normalize: Normalize,
     tile_size: int = 0,
 ) -> Float[Array, "b h w k"]:
-    """The logits of every pixel of images in 0..255, without padding."""
+    """The logits of every pixel of images as they are stored, without padding."""
     sizes = jnp.broadcast_to(jnp.asarray(images.shape[1:3], jnp.int32), (images.shape[0], 2))
     return inference.logits(model, variables, normalize(images), sizes, tile_size=tile_size)
 

@@ -193,6 +193,7 @@ def _train(
         seed=config.seed,
         augment=config.augment,
         mean=config.dataset.mean,
+        bits=config.dataset.bits,
         workers=config.pipeline.workers,
         prefetch=config.pipeline.prefetch,
         weigh=weigh,

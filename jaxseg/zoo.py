@@ -139,8 +139,15 @@ class Cost:
     multiply_adds: int
 
 
-def cost(model: nn.Module, height: int, width: int, traced: dict[Any, Any] | None = None) -> Cost:
-    """Count parameters and multiply-adds for an RGB image, without computing anything.
+def cost(
+    model: nn.Module,
+    height: int,
+    width: int,
+    traced: dict[Any, Any] | None = None,
+    *,
+    channels: int = 3,
+) -> Cost:
+    """Count parameters and multiply-adds for an image, without computing anything.
 
     Every weight of a kernel is used once at each position: the output's of a convolution, the
     input's of a transposed one, whichever are fewer. Fixed interpolation, norms and activations
@@ -150,7 +157,7 @@ def cost(model: nn.Module, height: int, width: int, traced: dict[Any, Any] | Non
     them from one model to the next.
     """
     counter = _Counter({} if traced is None else traced)
-    images = jnp.zeros((1, height, width, 3))
+    images = jnp.zeros((1, height, width, channels))
     with nn.intercept_methods(counter.call):
         jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
     return Cost(counter.parameters, counter.multiply_adds)

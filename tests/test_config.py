@@ -103,6 +103,7 @@ def test_a_run_keeps_its_config_and_refuses_another(tiny_config, tmp_path):
     [
         ("eval.batch_size", 0), ("eval.size_multiple", 0), ("log_every", 0), ("batch_size", 0),
         ("checkpoint.keep", 1), ("dataset.mean", (1.0,)), ("optimizer.betas", (0.9,)),
+        ("dataset.channels", 0), ("dataset.channels", 129), ("dataset.bits", 12),
         ("eval.canvas", (513,)), ("ema_decay", 1.0), ("profile.first_step", 0),
         ("profile.steps", 0), ("eval.canvas", (-1, -1)), ("dataset.std", (0.0, 1.0, 1.0)),
         ("schedule.learning_rate", -0.1), ("schedule.learning_rate", float("nan")),
@@ -122,6 +123,17 @@ def test_numbers_that_would_fail_hours_later_are_refused_at_once(tiny_config, ke
         tiny_config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=rf"config\.{key} is .*expected"):
         check_config(tiny_config)
+
+
+@pytest.mark.parametrize("key", ["saturation", "hue", "grey"])
+def test_colours_are_for_rgb(tiny_config, key):
+    tiny_config.augment[key] = 0.1
+    check_config(tiny_config)
+    tiny_config.dataset.update(channels=1, mean=(120.0,), std=(58.0,))
+    with pytest.raises(UserError, match=rf"--config\.augment\.{key}=0"):
+        check_config(tiny_config)
+    tiny_config.augment[key] = 0.0
+    assert check_config(tiny_config).dataset.mean == (120.0,)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 from PIL import Image
 
 from jaxseg import drawing
-from jaxseg.data.images import read_mask
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.palettes import default_palette
 from jaxseg.data.pipeline import Skipped
+from jaxseg.data.pixels import displayed
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 
@@ -64,6 +65,19 @@ def test_overlay_is_large_enough_to_read_and_keeps_the_shape(size):
     # one class everywhere: no outline, and a dark blue between the grey and its colour
     red, green, blue = np.asarray(picture)[height // 2, picture.width // 2].tolist()
     assert red < green < blue < 100
+
+
+def test_pictures_of_any_channels_and_depth():
+    """Bands of 16 bits as three stretched ones, grey as grey; in overlays and in grids alike."""
+    bands = RNG.integers(500, 900, (40, 600, 5), np.uint16)
+    mask = np.zeros((40, 600), np.int32)
+    shown = displayed(bands)
+    picture = np.asarray(drawing.overlay(bands, mask, THINGS))[:40]
+    np.testing.assert_array_equal(picture, shown)
+    grey = np.asarray(drawing.overlay(shown[..., :1], mask, THINGS))[:40]
+    np.testing.assert_array_equal(grey, shown[..., :1].repeat(3, -1))
+    row = np.asarray(drawing.grid([[bands, shown]]))
+    np.testing.assert_array_equal(row[:, 6:606], row[:, 612:1212])
 
 
 def test_background_and_void_show_the_image_itself():

@@ -202,3 +202,5 @@ def test_examples_that_are_cached(tiny_config):
     for cache, size in ((True, 7 * 10 * (20 + 21 + 22)), (False, 0)):
         tiny_config.dataset.cache = cache
         assert memory.of_cached(check_config(tiny_config), [source]) == size
+    tiny_config.dataset.update(cache=True, bits=16)
+    assert memory.of_cached(check_config(tiny_config), [source]) == 10 * 10 * (20 + 21 + 22)

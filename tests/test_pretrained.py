@@ -56,6 +56,12 @@ def imported(family="torchvision resnet50", count=1000, *, heads=("logits",), **
     return Imported(family, variables, {}, (), heads=heads, **fields)
 
 
+def test_a_network_keeps_its_channels_and_bits():
+    weights = imported(mean=(9e3,) * 5, std=(1e3,) * 5, bits=16, options={"backbone": "resnet18"})
+    dataset = check_config(pretrained.own_config(weights)).dataset
+    assert (dataset.channels, dataset.bits, dataset.mean) == (5, 16, (9e3,) * 5)
+
+
 @pytest.mark.parametrize(
     ("weights", "count", "first", "void"),
     [

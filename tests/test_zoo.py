@@ -60,6 +60,7 @@ def test_separable_against_ordinary_by_hand():
             return layers.conv(256, kernel_size=1)(layers.depthwise(kernel_size=5)(images))
 
     assert zoo.cost(Net(separable=False), 12, 12) == Cost(19_200, 1_228_800)
+    assert zoo.cost(Net(separable=False), 12, 12, channels=1) == Cost(6_400, 409_600)
     assert zoo.cost(Net(separable=True), 12, 12) == Cost(843, 53_952)
 
 

@@ -122,6 +122,7 @@ def _show(argv: Sequence[str]) -> None:
         source,
         augment=config.augment,
         mean=config.dataset.mean,
+        bits=config.dataset.bits,
         seed=config.seed,
         weigh=weigher(config.loss, source.classes),
         context=program.model.context,

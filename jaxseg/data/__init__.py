@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.data import digests, pipeline, preparation
+from jaxseg.data.pixels import RGB, PixelFormat
 from jaxseg.data.preparation import prepare, resolve, resolve_data_dir
-from jaxseg.data.source import Cached, Classes, Example, Source
+from jaxseg.data.source import Cached, Classes, Converted, Example, Source
 from jaxseg.data.splits import Splits, choose
 
 __all__ = [
@@ -30,24 +31,29 @@ def load(dataset: Any, split: str) -> Source:
     """One split of the data set that a config's `dataset` part describes.
 
     Args:
-      dataset: name, data_dir, source, cache, and what the data set's own file reads.
+      dataset: name, data_dir, source, cache, channels, bits, and what the data set's own file
+        reads.
       split: a split's name, or a TFDS slice of one such as "train[:80%]".
 
     Raises:
-      UserError: an unknown name or split, a data set that is not prepared and can't be, or a
-        label that is neither a class nor void among a few of data made on the fly. All other
-        labels are checked when they are read by `pipeline`.
+      UserError: an unknown name or split, a data set that is not prepared and can't be, an image
+        of other channels than `dataset` says (the first one is looked at), or a label that is
+        neither a class nor void among a few of data made on the fly. All others are checked when
+        they are read by `pipeline`.
     """
+    pixels = PixelFormat.of(dataset)
     if directory := resolve(dataset):
         from jaxseg.data.builder import PreparedSource
 
-        source = PreparedSource(directory, split)
+        source = PreparedSource(directory, split, pixels)
     else:
         source = preparation.module(dataset.name).load(dataset, split)
+        if pixels != RGB:
+            source = Converted(source, pixels)
     if dataset.cache:
         source = Cached(source)
-    if directory is None:  # preparing checks every label
-        pipeline.check_first(source)
+    # preparing checks every label
+    pipeline.check_first(source, count=1 if directory else 8)
     return source
 
 

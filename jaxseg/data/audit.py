@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from jaxseg.data.fingerprints import Fingerprint, fingerprint
 from jaxseg.data.pipeline.reading import REMAP, WORKERS, UnreadableError, attempt, read_ahead
+from jaxseg.data.pixels import ChannelsError
 from jaxseg.data.source import LabelError, Source
 from jaxseg.data.stats import Counts, Stats, combine, count
 
@@ -62,6 +63,8 @@ def _examine(source: Source, index: int) -> Reading | Problem:
         source.classes.check_label(example["label"], f"example {example['name']}", REMAP)
     except UnreadableError as error:
         return Problem(index, str(error), {})
+    except ChannelsError as error:
+        return Problem(index, f"example {error}", {})
     except LabelError as error:
         return Problem(index, str(error), error.values)
     image, label = example["image"], example["label"]

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from jaxseg.data.images import present
+from jaxseg.data.mask_files import present
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
 

@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 from jaxseg.data import digests
 from jaxseg.data.checking import Check
-from jaxseg.data.images import decode_mask, mask_size, read_image, read_mask
+from jaxseg.data.images import read_image
 from jaxseg.data.layout import Layout, Pair, find_pairs
+from jaxseg.data.mask_files import decode_mask, mask_size, read_mask
+from jaxseg.data.pixels import RGB, PixelFormat, stored_formats
 from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError, first_line
 
@@ -63,6 +65,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def __init__(self, **options: Any) -> None:
         self.notes: list[str] = []  # of the last preparation, as are
+        self._formats: set[PixelFormat] = set()  # of its images, as stored
         self.contents: dict[str, str] = {}  # the digests of its splits, and
         self.images: dict[str, dict[bytes, str]] = {}  # their names by the digest of the image
         super().__init__(**options)
@@ -168,6 +171,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         found, self.images[split] = [], {}
         for pair, example in check.examples(pairs):
             found.append(example.digest)
+            self._formats.add(example.pixels)
             self.images[split][example.image_digest] = pair.name
             yield (
                 pair.name,
@@ -180,6 +184,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             )
         self.contents[split] = digests.of_examples(found)
         if is_last:
+            self.notes += stored_formats(self._formats)
             # stored with the records: a prepared set knows its classes without this code
             assert self.info.metadata is not None
             self.info.metadata["classes"] = check.classes().to_dict()
@@ -233,12 +238,14 @@ def open_records(directory: Path, split: str, images: tuple[str, ...]) -> Any:
 class PreparedSource:
     """One split of a prepared data set; `split` may be a TFDS slice such as "train[:80%]".
 
+    Records hold the image files themselves, so that one preparation serves every format of pixels.
+
     Raises:
       UserError: no such split.
     """
 
-    def __init__(self, directory: Path, split: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, split: str, pixels: PixelFormat = RGB) -> None:
+        self._directory, self._pixels = directory, pixels
         self._records = open_records(directory, split, ("image", "label"))
         self.classes = read_classes(directory)
 
@@ -252,7 +259,7 @@ class PreparedSource:
     def __getitem__(self, index: int, /) -> Example:
         record = self._record(index)
         name = record["name"].decode()
-        image = read_image(record["image"], name)
+        image = read_image(record["image"], name, self._pixels)
         return {"image": image, "label": decode_mask(record["label"], name), "name": name}
 
     def names(self) -> list[str]:

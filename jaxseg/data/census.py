@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from jaxseg.data import proposal
-from jaxseg.data.images import is_grey, pack
+from jaxseg.data.mask_files import is_grey, pack
 from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError

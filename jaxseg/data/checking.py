@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from jaxseg.data import digests
+from jaxseg.data import digests, tiff
 from jaxseg.data.causes import describe
 from jaxseg.data.faults import Fault, error_of
-from jaxseg.data.images import encode_mask, read_image
+from jaxseg.data.images import read_image
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import encode_mask
 from jaxseg.data.pipeline.reading import WORKERS, read_ahead
+from jaxseg.data.pixels import PixelFormat
 from jaxseg.data.source import Classes, LabelError
 from jaxseg.errors import UserError
 
@@ -32,6 +34,7 @@ class Checked:
     label: bytes  # a PNG, see `encode_mask`
     digest: bytes  # of the example
     image_digest: bytes
+    pixels: PixelFormat  # as stored
 
 
 class Check:
@@ -122,7 +125,7 @@ def check_pair(pair: Pair, builder: "SegmentationBuilder") -> Checked | list[Fau
     label = _attempt(lambda: builder.read_label(pair), pair.mask, "mask", faults, files)
     if image is None or label is None:
         return faults
-    data, (height, width) = image
+    data, (height, width), pixels = image
     if (height, width) != label.shape:
         mask_height, mask_width = label.shape
         text = (
@@ -132,14 +135,20 @@ def check_pair(pair: Pair, builder: "SegmentationBuilder") -> Checked | list[Fau
         return [Fault("size", text, files=(pair.image, pair.mask))]
     image_digest = digests.of_image(data)
     digest = digests.of_example(pair.name.encode(), image_digest, label)
-    return Checked(data, encode_mask(label), digest, image_digest)
+    return Checked(data, encode_mask(label), digest, image_digest, pixels)
 
 
-def _image(pair: Pair, builder: "SegmentationBuilder") -> tuple[bytes, tuple[int, int]]:
-    """The file to store, and the height and width of what it decodes to."""
+def _image(
+    pair: Pair, builder: "SegmentationBuilder"
+) -> tuple[bytes, tuple[int, int], PixelFormat]:
+    """The file to store, and of what it decodes to height and width, channels and bits."""
     data = builder.image(pair)
-    height, width, _ = read_image(data, str(pair.image)).shape
-    return data, (height, width)
+    try:
+        image = read_image(data, str(pair.image), None)
+    except tiff.NoGdalError:  # not needed for RGB of 8 bits, which is the default
+        image = read_image(data, str(pair.image))
+    height, width, channels = image.shape
+    return data, (height, width), PixelFormat(channels, 8 * image.itemsize)
 
 
 def _attempt(

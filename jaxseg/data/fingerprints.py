@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int8, UInt8
+from jaxtyping import Float32, Int8, UInt, UInt8
 
 SIDE = 32
 LIMIT = 2
@@ -32,10 +32,10 @@ class Fingerprint:
     structure: Int8[np.ndarray, " n"] | None
 
 
-def fingerprint(image: UInt8[np.ndarray, "h w 3"]) -> Fingerprint:
+def fingerprint(image: UInt[np.ndarray, "h w c"]) -> Fingerprint:
     """A few hundred bytes that know an image again."""
     digest = hashlib.blake2b(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = _grey(image)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     detail = (small - cv2.blur(small, (5, 5))).ravel()
     if detail.std() < _FLAT:
@@ -43,6 +43,14 @@ def fingerprint(image: UInt8[np.ndarray, "h w 3"]) -> Fingerprint:
     largest = LIMIT * float(np.abs(detail).mean())
     structure = np.round(127 * np.clip(detail / largest, -1, 1)).astype(np.int8)
     return Fingerprint(digest.digest(), structure)
+
+
+def _grey(image: UInt[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w"]:
+    """RGB's luma; of other images the channels' mean, scaled so that its largest value is 255."""
+    if image.dtype == np.uint8 and image.shape[-1] == 3:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    mean = image.mean(-1, dtype=np.float32)
+    return np.round(mean * (255 / max(float(mean.max()), 1))).astype(np.uint8)
 
 
 def matches(

@@ -9,7 +9,8 @@ from pathlib import Path
 from jaxseg.data.faults import Fault
 from jaxseg.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+SUFFIXES = (*PICTURES, ".npy")
 
 # names of folders, in any case; the first of each is taken where it is there
 IMAGES = ("images", "image", "imgs", "img", "JPEGImages")

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
+
+from jaxseg.data.pixels import PixelFormat
 
 
 def padded_size(
@@ -23,6 +25,9 @@ def padded_size(
     return height, width
 
 
-def mean_pixel(mean: Sequence[float | int]) -> UInt8[np.ndarray, " 3"]:
-    """RGB in 0..255, rounded: what padding is filled with, near zero once normalized."""
-    return np.round(np.asarray(mean, float)).astype(np.uint8)
+def mean_pixel(mean: Sequence[float | int], bits: int = 8) -> UInt[np.ndarray, " channels"]:
+    """The config's mean, rounded: what padding is filled with, near zero once normalized.
+
+    Its dtype is that of images of so many bits, see `pixels`.
+    """
+    return np.round(np.asarray(mean, float)).astype(PixelFormat(len(mean), bits).dtype)

@@ -1,11 +1,12 @@
 """How large the images are that a model was trained on, and how others are resized to that."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from jaxseg.data.pipeline.reading import Skipped, attempt
 from jaxseg.data.source import Source
@@ -81,12 +82,16 @@ def fitted(size: tuple[int, int], longer: int | None) -> tuple[int, int]:
 
 
 def with_longer_side(
-    image: UInt8[np.ndarray, "_ _ 3"], longer: int | None
-) -> UInt8[np.ndarray, "_ _ 3"]:
+    image: UInt[np.ndarray, "_ _ c"], longer: int | None
+) -> UInt[np.ndarray, "_ _ c"]:
     """The image resized to have that longer side; None changes nothing."""
     height, width = fitted(image.shape[:2], longer)
     if (height, width) == image.shape[:2]:
         return image
     shrinks = height < image.shape[0] or width < image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation))
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resize = functools.partial(cv2.resize, dsize=(width, height), interpolation=how)
+    if image.shape[-1] in (3, 4):
+        return np.asarray(resize(image))
+    # OpenCV drops the axis of a single channel, and averages over areas of four at most
+    return np.stack([resize(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, UInt
 
 from jaxseg.data.causes import value_counts
 from jaxseg.data.palettes import BLACK, Colour
+from jaxseg.data.pixels import PixelFormat
 from jaxseg.errors import UserError
 
 
@@ -24,9 +25,9 @@ class LabelError(UserError):
 
 
 class Example(TypedDict):
-    """One labelled image; the name is its source file's stem."""
+    """One labelled image (see `pixels`); the name is its source file's stem."""
 
-    image: UInt8[np.ndarray, "h w 3"]
+    image: UInt[np.ndarray, "h w c"]
     label: Int32[np.ndarray, "h w"]
     name: str
 
@@ -124,7 +125,7 @@ class Source(Protocol):
 class Cached:
     """A source whose decoded examples stay in memory once read.
 
-    A pixel takes 7 bytes (uint8 RGB and an int32 label): CamVid's training set is 0.44 GB.
+    A pixel of uint8 RGB takes 7 bytes with its int32 label: CamVid's training set is 0.44 GB.
     """
 
     def __init__(self, source: Source) -> None:
@@ -147,3 +148,22 @@ class Cached:
             example["label"].setflags(write=False)
             self._examples[index] = example
         return self._examples[index]
+
+
+class Converted:
+    """A source whose images are converted to another format of pixels."""
+
+    def __init__(self, source: Source, pixels: PixelFormat) -> None:
+        self.classes = source.classes
+        self._source, self._pixels = source, pixels
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def size(self, index: int, /) -> tuple[int, int]:
+        return self._source.size(index)
+
+    def __getitem__(self, index: int, /) -> Example:
+        example = self._source[index]
+        image = self._pixels.convert(example["image"], example["name"])
+        return {"image": image, "label": example["label"], "name": example["name"]}

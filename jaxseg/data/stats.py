@@ -28,8 +28,8 @@ class Stats:
     void_pixels: int
     images_with: Int64[np.ndarray, " classes"]
     where_present: Int64[np.ndarray, " classes"]
-    mean: Float[np.ndarray, " 3"]  # of the images, RGB in 0..255
-    std: Float[np.ndarray, " 3"]
+    mean: Float[np.ndarray, " channels"]  # of the images, in the units of their values
+    std: Float[np.ndarray, " channels"]
 
     @property
     def weights(self) -> Float[np.ndarray, " classes"]:
@@ -65,7 +65,7 @@ class Stats:
                 *lines,
                 void,
                 f"{self.images} images; shares of the labelled pixels; median-frequency weights",
-                f"mean RGB ({mean}), std ({std})",
+                f"mean ({mean}), std ({std})",
                 f"--config.loss.cross_entropy.class_weights='({weights})'",
             ]
         )
@@ -77,8 +77,8 @@ class Counts:
 
     pixels: Int64[np.ndarray, " classes"]
     size: int  # pixels in all
-    mean: Float[np.ndarray, " 3"]
-    std: Float[np.ndarray, " 3"]
+    mean: Float[np.ndarray, " channels"]
+    std: Float[np.ndarray, " channels"]
 
 
 def count(example: Example, classes: Classes) -> Counts:
@@ -93,7 +93,7 @@ def combine(classes: Classes, counts: Iterable[Counts]) -> Stats:
     """The statistics of all counted examples."""
     images = total = void_pixels = 0
     pixels, images_with, where_present = np.zeros((3, len(classes)), np.int64)
-    sums, squares = np.zeros((2, 3))
+    sums, squares = np.zeros((2, 1))
     for each in counts:
         images += 1
         total += each.size
@@ -101,8 +101,8 @@ def combine(classes: Classes, counts: Iterable[Counts]) -> Stats:
         pixels += each.pixels
         images_with += each.pixels > 0
         where_present += np.where(each.pixels > 0, each.size, 0)
-        sums += each.size * each.mean
-        squares += each.size * (each.std**2 + each.mean**2)
+        sums = sums + each.size * each.mean
+        squares = squares + each.size * (each.std**2 + each.mean**2)
     mean = sums / max(total, 1)
     std = np.sqrt(np.maximum(squares / max(total, 1) - mean**2, 0))
     return Stats(classes, images, pixels, void_pixels, images_with, where_present, mean, std)
@@ -133,6 +133,7 @@ def training_grid(
     *,
     augment: Any,
     mean: Sequence[float | int],
+    bits: int = 8,
     seed: int,
     weigh: Weigh | None = None,
     context: int = 0,
@@ -151,6 +152,7 @@ def training_grid(
         seed=seed,
         augment=augment,
         mean=mean,
+        bits=bits,
         workers=2,
         prefetch=1,
         weigh=weigh,

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxseg.data.audit import Split
 from jaxseg.data.faults import Fault
-from jaxseg.data.images import mask_pixels, read_image
+from jaxseg.data.images import read_image
+from jaxseg.data.mask_files import mask_pixels
 from jaxseg.data.palettes import voc_palette
+from jaxseg.data.pixels import displayed
 from jaxseg.data.verdict import Finding
 from jaxseg.drawing import grid
 from jaxseg.errors import UserError
@@ -48,7 +50,7 @@ def _file_cell(path: Path, fault: Fault) -> Image.Image | None:
     is_image = path == fault.files[0]
     try:
         if is_image:
-            return _captioned(read_image(path, str(path)), path.name)
+            return _captioned(read_image(path, str(path), None), path.name)
         pixels = mask_pixels(path.read_bytes(), str(path), drop_alpha=True)
     except (UserError, OSError):
         return None  # which the text says
@@ -57,8 +59,8 @@ def _file_cell(path: Path, fault: Fault) -> Image.Image | None:
     return _captioned(pixels.astype(np.uint8), path.name)
 
 
-def _captioned(pixels: UInt8[np.ndarray, "_ _ 3"], text: str) -> Image.Image:
-    picture = Image.fromarray(pixels)
+def _captioned(pixels: UInt[np.ndarray, "_ _ c"], text: str) -> Image.Image:
+    picture = Image.fromarray(displayed(pixels))
     factor = SIDE / max(picture.size)
     size = [max(1, round(side * factor)) for side in picture.size]
     picture = picture.resize((size[0], size[1]), Image.Resampling.BOX)

@@ -50,7 +50,7 @@ def table(splits: Sequence[Split]) -> str:
     lines.append(f"{'':>3}  {'images':<{width}}" + "".join(f"{len(s.source):>20,}" for s in splits))
     for split in splits:
         mean, std = (", ".join(f"{x:.1f}" for x in v) for v in (split.stats.mean, split.stats.std))
-        lines.append(f"{split.name}: mean RGB ({mean}), std ({std}), {_span(split)}")
+        lines.append(f"{split.name}: mean ({mean}), std ({std}), {_span(split)}")
     return "\n".join(lines)
 
 

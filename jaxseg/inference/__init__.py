@@ -11,7 +11,7 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Array, Float, Float32, Int, Int32, UInt
 
 from jaxseg.data import padding
 from jaxseg.errors import UserError
@@ -202,7 +202,7 @@ def _read_logits(
 def predict_image(
     predict_step: Callable[[Any, Any], Array],
     variables: Mapping[str, Any],
-    image: UInt8[np.ndarray, "h w 3"],
+    image: UInt[np.ndarray, "h w c"],
     config: Any,
 ) -> Int[np.ndarray, "h w"]:
     """The class of every pixel of one image, at its own size.
@@ -213,7 +213,7 @@ def predict_image(
     Args:
       predict_step: `Program.predict_step`.
       variables: of the state, `eval_variables`.
-      image: RGB.
+      image: of the config's channels and bits.
       config: the run's.
     """
     height, width = image.shape[:2]
@@ -229,19 +229,20 @@ def padded_size(size: tuple[int, int], config: Any) -> tuple[int, int]:
 
 
 def padded_batch(
-    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], config: Any, count: int = 1
+    images: Sequence[UInt[np.ndarray, "_ _ _"]], config: Any, count: int = 1
 ) -> dict[str, np.ndarray]:
     """A batch for `Program.predict_step` and `scores_step`: "image" and "size".
 
     Args:
-      images: RGB, all of one `padded_size`.
+      images: of the config's channels and bits, all of one `padded_size`.
       config: the run's.
       count: examples in the batch, where that is more than there are images; the others are blank.
     """
     padded = padded_size(images[0].shape[:2], config)
     count = max(count, len(images))
-    batch = np.empty((count, *padded, 3), np.uint8)
-    batch[:] = padding.mean_pixel(config.dataset.mean)
+    pixel = padding.mean_pixel(config.dataset.mean, config.dataset.bits)
+    batch = np.empty((count, *padded, len(pixel)), pixel.dtype)
+    batch[:] = pixel
     sizes = np.full((count, 2), padded, np.int32)
     for slot, image in enumerate(images):
         height, width = sizes[slot] = image.shape[:2]

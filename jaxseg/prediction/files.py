@@ -14,12 +14,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 from tqdm import tqdm
 
 from jaxseg.compilation import Announced
 from jaxseg.data.images import longer_side, read_image
 from jaxseg.data.pipeline.reading import read_ahead
+from jaxseg.data.pixels import PixelFormat
 from jaxseg.errors import UserError, is_out_of_memory
 from jaxseg.prediction.model import Model, Resize, SizeWarning
 from jaxseg.prediction.output import Output, Writer
@@ -79,7 +80,8 @@ def predict(
     failures: list[Failure] = []
     start, compiled = time.perf_counter(), _compile_seconds(model)
     workers = model.config.pipeline.workers
-    jobs = (functools.partial(_read, *pair) for pair in zip(images, targets, strict=True))
+    read = functools.partial(_read, pixels=model.pixels)
+    jobs = (functools.partial(read, *pair) for pair in zip(images, targets, strict=True))
     programs: dict[tuple[int, int], set[int]] = {}  # the sizes of batches that are compiled
     with (
         contextlib.closing(read_ahead(jobs, workers, max(batch_size or _BATCH, workers))) as found,
@@ -133,12 +135,12 @@ def size_warning(model: Model, images: Sequence[Path]) -> str | None:
 class _Item:
     path: Path
     target: Path
-    image: UInt8[np.ndarray, "h w 3"]
+    image: UInt[np.ndarray, "h w c"]
 
 
-def _read(path: Path, target: Path) -> _Item | Failure:
+def _read(path: Path, target: Path, *, pixels: PixelFormat) -> _Item | Failure:
     try:
-        return _Item(path, target, read_image(path, str(path)))
+        return _Item(path, target, read_image(path, str(path), pixels))
     except (UserError, OSError, ValueError, RuntimeError, cv2.error) as error:
         return Failure(path, _in_one_line(error))
 
@@ -159,7 +161,7 @@ def batch_of(
     output: Output,
     batch_size: int,
     resize: Resize,
-    image: UInt8[np.ndarray, "h w 3"],
+    image: UInt[np.ndarray, "h w c"],
 ) -> tuple[tuple[int, int], int]:
     """The padded size of an image, and how many such pass together."""
     height, width = padded = model.padded_size(image.shape[:2], resize)

@@ -18,8 +18,9 @@ from ml_collections import ConfigDict
 
 from jaxseg import compilation, inference, runs
 from jaxseg.config import check_config
-from jaxseg.data.images import as_rgb
+from jaxseg.data.images import as_pixels
 from jaxseg.data.palettes import Colour
+from jaxseg.data.pixels import PixelFormat
 from jaxseg.data.sizes import Sizes, fitted, with_longer_side
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config, to_dict
@@ -76,6 +77,11 @@ class Model:
         return Sizes.from_dict(stored) if stored else None
 
     @property
+    def pixels(self) -> PixelFormat:
+        """The channels and bits of the images that it was trained on."""
+        return PixelFormat.of(self.config.dataset)
+
+    @property
     def module(self) -> SegmentationModel:
         """The linen module: normalised images in, logits at its own stride and features out."""
         return self.run.program.model
@@ -90,8 +96,9 @@ class Model:
 
         Args:
           variables: such as `model.variables`.
-          images: RGB in 0..255, [b, h, w, 3], uint8 or floating point. They are normalised here
-            and nothing is padded; `predict` pads as evaluation does.
+          images: [b, h, w, c], by default RGB in 0..255; of a model of 16 bits in 0..65535. uint8,
+            uint16 or floating point. They are normalised here and nothing is padded; `predict`
+            pads as evaluation does.
 
         Returns:
           float32 [b, h, w, c]; their softmax is the probabilities.
@@ -157,7 +164,8 @@ class Model:
 
         Args:
           image: a path, a Pillow image, or an array [h, w, 3] in RGB or [h, w] in grey: uint8 in
-            0..255, uint16 in 0..65535, or floating point in 0..1.
+            0..255, uint16 in 0..65535, or floating point in 0..1. A model of grey takes RGB's luma;
+            one of another number of channels wants as many.
           probabilities: whether to give those of all classes, 4 bytes for a class and a pixel.
           resize: predict at another size, where the image's objects are larger or smaller than
             those of the training: so many pixels on the longer side, or "training", the median of
@@ -204,7 +212,7 @@ class Model:
     def _predict(
         self, images: Sequence[Any], *, probabilities: bool, resize: Resize, batch_size: int = 0
     ) -> list[Prediction]:
-        found = [as_rgb(image, f"image {i}") for i, image in enumerate(images)]
+        found = [as_pixels(image, f"image {i}", self.pixels) for i, image in enumerate(images)]
         if not found:
             return []
         longer = self._longer_side(resize)

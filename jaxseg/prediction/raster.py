@@ -6,18 +6,17 @@ rows of pixels.
 """
 
 import itertools
-import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
-from PIL import TiffImagePlugin
+from jaxtyping import Int, UInt
 from tqdm import tqdm
 
 from jaxseg import files
-from jaxseg.data.images import as_rgb
+from jaxseg.data import tiff
+from jaxseg.data.images import as_pixels
 from jaxseg.errors import UserError
 from jaxseg.prediction.model import Model
 
@@ -33,20 +32,17 @@ def is_raster(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            header = file.read(8)
-            header += file.read(8) if 43 in header[2:4] else b""  # BigTIFF
-            tags = TiffImagePlugin.ImageFileDirectory_v2(header)
-            file.seek(tags.next)
-            tags.load(file)
-    except (OSError, SyntaxError, struct.error, IndexError):
+            tags = tiff.tags_of(file)
+    except OSError:
         return False  # reading it as an image says what is wrong
-    return any(tag in tags for tag in _GEO_TAGS)
+    return tags is not None and any(tag in tags for tag in _GEO_TAGS)
 
 
 def predict(model: Model, path: Path, target: Path) -> int:
     """Predict a raster by sliding windows, and write `target` + `MASK`, whole or not at all.
 
-    Its first three bands are RGB, a single one is grey, see `data.images.as_rgb` for their values.
+    For a model of RGB or grey its first three bands are RGB and a single one is grey, see
+    `data.images.as_pixels`; others want as many bands as they have channels.
     Without a window in the model's views it has the size of the training's crops.
 
     Returns:
@@ -121,15 +117,17 @@ def _profile(source: Any, model: Model) -> dict[str, Any]:
 def _write(model: Model, source: Any, out: Any, name: str) -> None:
     from rasterio.windows import Window
 
-    bands = [1, 2, 3] if source.count >= 3 else [1]
+    bands = [*source.indexes]
+    if model.pixels.channels in (1, 3):
+        bands = bands[: 3 if source.count >= 3 else 1]
     has_gaps = any("all_valid" not in {f.name for f in flags} for flags in source.mask_flag_enums)
 
     def rows_of(low: int, high: int) -> Any:
         return Window(0, low, source.width, high - low)  # pyright: ignore[reportCallIssue]
 
-    def read(low: int, high: int) -> UInt8[np.ndarray, "_ w 3"]:
+    def read(low: int, high: int) -> UInt[np.ndarray, "_ w c"]:
         pixels = source.read(bands, window=rows_of(low, high))
-        return as_rgb(np.moveaxis(pixels, 0, -1), name)
+        return as_pixels(np.moveaxis(pixels, 0, -1), name, model.pixels)
 
     parts = model.rows(read, (source.height, source.width))
     with tqdm(total=source.height, unit="row", disable=None, leave=False) as bar:

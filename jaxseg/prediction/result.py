@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Int32, UInt
 from PIL import Image
 
 from jaxseg import drawing, files
@@ -27,7 +27,7 @@ class Prediction:
     names: tuple[str, ...]  # of the classes
     palette: tuple[Colour, ...]  # RGB of the classes, in 0..255
     void: int  # the label of pixels without a class in this data; it is never predicted
-    image: UInt8[np.ndarray, "h w 3"]  # what was predicted, RGB
+    image: UInt[np.ndarray, "h w _"]  # what was predicted, in the model's channels and bits
 
     @property
     def classes(self) -> Classes:

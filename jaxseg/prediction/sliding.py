@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, UInt8
+from jaxtyping import Array, Float, Float32, Int, UInt
 
 from jaxseg.data import padding
 from jaxseg.defaults import Config
@@ -23,8 +23,8 @@ from jaxseg.inference import padded_size, windows
 from jaxseg.inference.views import canvas_of, scaled, source_of
 from jaxseg.program import Program
 
-# (first, end) -> these rows of an image, RGB
-Read = Callable[[int, int], UInt8[np.ndarray, "_ w 3"]]
+# (first, end) -> these rows of an image, in the config's channels and bits
+Read = Callable[[int, int], UInt[np.ndarray, "_ w c"]]
 # Windows that pass together: so many at most, of so many pixels.
 _BATCH, _BATCH_PIXELS, _GPU_BATCH_PIXELS = 8, 2**18, 2**22
 
@@ -88,12 +88,13 @@ class _Pass:
         padded = padded_size(size, config)
         axes = windows.axes(padded, scale, views, model)
         sides = (axes[0].window, axes[1].window)
-        image = jax.ShapeDtypeStruct((1, *sides, 3), jnp.float32)
+        image = jax.ShapeDtypeStruct((1, *sides, config.dataset.channels), jnp.float32)
         logits, _ = jax.eval_shape(lambda x: model.apply(variables, x, train=False), image)
         canvas = canvas_of(padded, scale, model)
         room = _BATCH_PIXELS if program.parallel.platform == "cpu" else _GPU_BATCH_PIXELS
         fit = min(room // math.prod(sides), _BATCH, len(axes[1].starts))
         mean = np.asarray(config.dataset.mean, np.float32)
+        pixel = padding.mean_pixel(config.dataset.mean, config.dataset.bits)
         step = program.predicting(views).window_step
         return cls(
             scale=scale,
@@ -104,7 +105,7 @@ class _Pass:
             sources=tuple(  # pyright: ignore[reportArgumentType]
                 _Source.of(*each, scale, model.corners) for each in zip(size, canvas, strict=True)
             ),
-            fill=padding.mean_pixel(config.dataset.mean) if scale == 1 else mean,
+            fill=pixel if scale == 1 else mean,
             batch=max(fit, 1),
             step=lambda batch: step(variables, batch),
         )
@@ -127,14 +128,15 @@ class _Pass:
         start = int(self.axes[0].starts[row])
         part = self.sources[0].of_window(start, self.axes[0].window)
         if not len(part.first):
-            return np.empty((0, self.size[1], 3), self.fill.dtype)
+            return np.empty((0, self.size[1], len(self.fill)), self.fill.dtype)
         low = int(part.first.min())
         pixels = read(low, int(part.second.max()) + 1)
         return part.mix(pixels, low, axis=0)
 
     def _batch(self, strip: np.ndarray, row: int, chosen: Sequence[int]) -> dict[str, np.ndarray]:
         rows, columns = self.axes
-        images = np.empty((self.batch, rows.window, columns.window, 3), self.fill.dtype)
+        shape = (self.batch, rows.window, columns.window, len(self.fill))
+        images = np.empty(shape, self.fill.dtype)
         images[:] = self.fill
         for slot, column in enumerate(chosen):
             part = self.sources[1].of_window(int(columns.starts[column]), columns.window)

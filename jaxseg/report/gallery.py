@@ -17,9 +17,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt
 from PIL import Image
 
+from jaxseg.data.pixels import displayed
 from jaxseg.data.source import Classes
 from jaxseg.drawing import dense, widened
 from jaxseg.report.tables import swatch
@@ -42,7 +43,7 @@ class Item:
     """An image, its truth, and one or more predictions."""
 
     name: str
-    image: UInt8[np.ndarray, "h w 3"]
+    image: UInt[np.ndarray, "h w c"]
     truth: Int[np.ndarray, "h w"]
     predictions: Sequence[Prediction]
 
@@ -129,7 +130,8 @@ def _dtype(classes: Classes) -> np.dtype:
     return np.dtype("<u2" if len(classes) > 255 else "u1")
 
 
-def _jpeg(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> str:
+def _jpeg(image: UInt[np.ndarray, "h w c"], size: tuple[int, int]) -> str:
+    image = displayed(image)
     if size != image.shape[1::-1]:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     file = io.BytesIO()

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt
 from tqdm import tqdm
 
 from jaxseg import metrics
@@ -41,7 +41,7 @@ class Predicted:
 
 
 def predict(
-    classify: Callable[[UInt8[np.ndarray, "h w 3"]], Int[np.ndarray, "h w"]],
+    classify: Callable[[UInt[np.ndarray, "h w c"]], Int[np.ndarray, "h w"]],
     source: Source,
     *,
     workers: int,

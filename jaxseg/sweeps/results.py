@@ -159,4 +159,4 @@ def _cost(task: plan.Task, num_classes: int) -> zoo.Cost:
     """Parameters, and multiply-adds for one training crop."""
     config = check_config(override_config(load_config(task.workdir), "report", task.changes))
     model: Any = program.build_model(config, num_classes, GLOBAL)
-    return zoo.cost(model, *config.augment.crop_size)
+    return zoo.cost(model, *config.augment.crop_size, channels=config.dataset.channels)

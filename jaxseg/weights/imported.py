@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-RGB = tuple[float, float, float]
-
-# The normalisation that most networks were trained with, of pixels in 0..255.
-IMAGENET_MEAN: RGB = (123.675, 116.28, 103.53)
-IMAGENET_STD: RGB = (58.395, 57.12, 57.375)
+# The normalisation that most networks were trained with, of RGB in 0..255.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
 NORMALISATION = frozenset({"mean", "std"})
 
 
@@ -31,8 +29,11 @@ class Imported:
     # The file of jaxseg/models that has a place for every entry. A "classifier" initialises the
     # encoder of any other model, and whatever else the two have in common.
     model: str = "classifier"
-    mean: RGB = IMAGENET_MEAN  # subtracted from pixels in 0..255
-    std: RGB = IMAGENET_STD  # by which they were then divided
+    # Subtracted from pixels, and by what they were then divided: for each channel, in 0..255 or,
+    # of 16 `bits`, 0..65535.
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    bits: int = 8
     class_names: tuple[str, ...] = ()  # in the order of the heads' channels, if it is known
     heads: tuple[str, ...] = ()  # top-level layers whose last axis is the classes
     # Options, "mean" and "std" that the file does not tell and its program does not fix. They have

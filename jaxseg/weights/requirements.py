@@ -14,8 +14,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxseg.data.pixels import unit_ratio
 from jaxseg.errors import UserError
-from jaxseg.weights.imported import RGB, Imported
+from jaxseg.weights.imported import NORMALISATION, Imported
 
 STRUCTURAL = frozenset(
     {
@@ -38,8 +39,9 @@ class Settings:
 
     model: str
     options: Mapping[str, Any]  # the model's, by name
-    mean: RGB
-    std: RGB
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bits: int = 8  # of images
 
 
 def check(imported: Imported, settings: Settings) -> list[str]:
@@ -57,9 +59,10 @@ def check(imported: Imported, settings: Settings) -> list[str]:
     if imported.model == "classifier" != settings.model:
         may_differ |= _MAY_DIFFER_FROM_CLASSIFIER
     notes, wrong, other_normalisation = [], [], False
+    other_channels = len(settings.mean) != len(imported.mean)  # whose means can't be compared
     for key, ours, theirs in _differences(imported, settings):
         section, name = key.split(".")
-        if section == "dataset" and name in imported.assumed:
+        if section == "dataset" and (name in imported.assumed or other_channels):
             other_normalisation = True
         elif name in may_differ:
             notes.append(f"{name} {text(ours)} here, {text(theirs)} there")
@@ -68,8 +71,9 @@ def check(imported: Imported, settings: Settings) -> list[str]:
         elif name not in STRUCTURAL:
             wrong.append((key, ours, theirs))
     if other_normalisation:
+        sure = "" if imported.assumed.isdisjoint(NORMALISATION) else "probably "
         notes.append(
-            f"images were probably normalised with mean {text(imported.mean)} "
+            f"images were {sure}normalised with mean {text(imported.mean)} "
             f"std {text(imported.std)}, here with mean {text(settings.mean)} "
             f"std {text(settings.std)}"
         )
@@ -95,7 +99,9 @@ def _differences(imported: Imported, settings: Settings) -> Iterator[tuple[str, 
     ours = {f"model.{name}": value for name, value in settings.options.items()}
     ours |= {"dataset.mean": settings.mean, "dataset.std": settings.std}
     theirs = {f"model.{name}": value for name, value in imported.options.items()}
-    theirs |= {"dataset.mean": imported.mean, "dataset.std": imported.std}
+    ratio = unit_ratio(settings.bits, imported.bits)
+    for name, values in (("mean", imported.mean), ("std", imported.std)):
+        theirs[f"dataset.{name}"] = tuple(ratio * value for value in values)
     for key, value in theirs.items():
         if key in ours and not _equal(ours[key], value):
             yield key, ours[key], value

@@ -7,7 +7,8 @@ from PIL import Image
 from jaxseg import defaults
 from jaxseg.bench import pipeline
 from jaxseg.data import transforms
-from jaxseg.data.images import read_image, read_mask
+from jaxseg.data.images import read_image
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.padding import mean_pixel
 
 

@@ -116,7 +116,7 @@ def test_other_evaluators_are_named_by_a_flag(workdir, jaxseg):
 def test_masks_of_a_run_get_its_own_scores(workdir, jaxseg, tmp_path):
     """Written here from the run's predictions, as another program would."""
     from jaxseg import data
-    from jaxseg.data.images import encode_mask
+    from jaxseg.data.mask_files import encode_mask
     from jaxseg.prediction.model import load
 
     model = load(workdir, "latest")

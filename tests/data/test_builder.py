@@ -31,6 +31,36 @@ def test_prepare_and_load_give_back_every_file(folder, tmp_path, make_dataset):
             np.testing.assert_array_equal(e["label"], np.asarray(Image.open(files[1])))
 
 
+@pytest.fixture
+def bands(folder):
+    """The folder's images with five channels of 16 bits, in .npy files."""
+    rng, images = np.random.default_rng(0), {}
+    for path in sorted(folder.rglob("images/*.png")):
+        size = np.asarray(Image.open(path)).shape[:2]
+        images[path.stem] = rng.integers(0, 65536, (*size, 5), np.uint16)
+        np.save(path.with_suffix(".npy"), images[path.stem])
+        path.unlink()
+    return images
+
+
+def test_channels_and_bits_come_back_as_they_were_stored(bands, folder, tmp_path, make_dataset):
+    """One preparation serves both depths, and says what it found."""
+    notes = data.prepare("folder", folder, tmp_path / "noted").notes
+    assert [note for note in notes if "there are images of 5 channels of 16 bits" in note]
+    dataset = make_dataset(data_dir=str(tmp_path), source=str(folder), channels=5, bits=16)
+    source = data.load(dataset, "train")
+    for i in range(len(source)):
+        np.testing.assert_array_equal(source[i]["image"], bands[source[i]["name"]])
+    scaled = data.load(make_dataset(**{**dataset, "bits": 8}), "train")[0]
+    assert scaled["image"].dtype == np.uint8
+    assert np.abs(scaled["image"] - bands[scaled["name"]] / 257).max() <= 0.5
+
+
+def test_other_channels_are_refused_when_the_data_is_opened(bands, folder, tmp_path, make_dataset):
+    with pytest.raises(UserError, match=r"t\d: 5 channels, expected 3 .*channels=5"):
+        data.load(make_dataset(data_dir=str(tmp_path), source=str(folder)), "train")
+
+
 @pytest.mark.parametrize("harm", ["gone", "cut short", "overwritten"])
 def test_a_damaged_record_file_is_named_when_it_is_read(
     harm, folder, tmp_path, make_dataset, make_augment
@@ -39,13 +69,13 @@ def test_a_damaged_record_file_is_named_when_it_is_read(
     data.prepare("folder", folder, out)
     (path,) = out.rglob("folder-train.array_record*")
     dataset = make_dataset(data_dir=str(out), source=str(folder))
-    source = data.load(dataset, "train")  # opens the file when the first example is asked for
     if harm == "gone":
         path.unlink()
     else:
         whole = path.read_bytes()
         half = len(whole) // 2
         path.write_bytes(whole[:half] + bytes(len(whole) - half) * (harm == "overwritten"))
+    source = data.load(dataset, "train")  # leaves what can't be read to the reader
     options = {"start": 0, "batch_size": 5, "seed": 0, "augment": make_augment(), "workers": 1}
     batches = pipeline.train_batches(source, mean=(0, 0, 0), prefetch=1, **options)
     with batches, pytest.raises(pipeline.UnreadableError, match=r"example \d can't be read \("):

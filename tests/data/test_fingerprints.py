@@ -36,6 +36,16 @@ def test_copies_are_identical_and_changed_ones_near():
         assert [*matches(first, second)] == [(3, 0, False), (11, 1, False), (7, 22, True)]
 
 
+def test_images_of_other_channels_and_depths_are_told_apart_as_well():
+    """Dim ones, too: 12 bits in 16 have values up to 4095."""
+    deep = [np.dstack([image, image[..., :2]]).astype(np.uint16) * 16 for image in SCENES[:12]]
+    darker = (deep[3] * 0.8).astype(np.uint16)
+    first, second = ([fingerprint(x) for x in images] for images in (deep[:6], [darker, *deep[5:]]))
+    assert [*matches(first, second)] == [(3, 0, False), (5, 1, True)]
+    grey = [fingerprint(image[..., :1]) for image in SCENES[:6]]
+    assert [*matches(grey[:3], grey[2:])] == [(2, 0, True)]
+
+
 def test_flat_images_are_alike_only_if_identical():
     flat = [np.full((30, 40, 3), value, np.uint8) for value in (0, 0, 9)]
     prints = [fingerprint(image) for image in flat]

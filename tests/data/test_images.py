@@ -1,25 +1,17 @@
 import io
-import struct
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data.images import (
-    as_rgb,
-    decode_mask,
-    encode_mask,
-    longer_side,
-    present,
-    read_image,
-    read_mask,
-)
+from jaxseg.data.images import as_pixels, longer_side, read_image
+from jaxseg.data.pixels import ChannelsError, PixelFormat
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 20, 3), np.uint8)
+DEEP = RNG.integers(0, 65536, (12, 20, 3), np.uint16)
 INDICES = RNG.integers(0, 5, (12, 20), np.uint8)
 
 
@@ -108,11 +100,10 @@ def test_exif_orientation_is_applied(orientation, kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("reader", [read_image, read_mask])
-def test_truncated_file_is_refused_by_name(kind, reader):
-    data = encoded(Image.fromarray(RGB) if reader is read_image else Image.fromarray(INDICES), kind)
-    with pytest.raises(UserError, match=r"dog\.x: (truncated|JPEG|not an image)"):
-        reader(data[: len(data) * 2 // 3], "dog.x")
+def test_truncated_file_is_refused_by_name(kind):
+    data = encoded(Image.fromarray(RGB), kind)
+    with pytest.raises(UserError, match=r"dog\.x: (truncated|not an image)"):
+        read_image(data[: len(data) * 2 // 3], "dog.x")
 
 
 def test_truncated_jpeg_with_a_complete_thumbnail_is_refused():
@@ -137,94 +128,6 @@ def test_a_stack_is_refused():
         read_image(data, "stack")
 
 
-def test_palette_mask_gives_indices_not_colours():
-    image = Image.fromarray(INDICES, "P")
-    image.putpalette(RNG.integers(0, 256, 768, np.uint8).tobytes())
-    np.testing.assert_array_equal(read_mask(encoded(image), "a"), INDICES)
-
-
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_grey_mask_gives_its_values(depth):
-    values = (INDICES.astype(depth) * 40).astype(depth)
-    values[0, 0] = np.iinfo(depth).max
-    np.testing.assert_array_equal(read_mask(encoded(Image.fromarray(values)), "a"), values)
-
-
-@pytest.mark.parametrize("bits", [1, 2, 4])
-def test_grey_mask_of_few_bits_gives_its_values(bits):
-    """Written by hand, as Pillow does not write them: one row of the values 0 .. 2**bits - 1."""
-    values = list(range(1 << bits))
-    packed = int("".join(f"{v:0{bits}b}" for v in values).ljust(8, "0"), 2)
-    row = b"\0" + packed.to_bytes(max(1, bits * len(values) // 8), "big")
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-    png += chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
-    np.testing.assert_array_equal(read_mask(png, "a"), [values])
-
-
-def test_rgb_mask_needs_colours():
-    colours = {(0, 0, 0): 4, (255, 0, 0): 0}
-    pixels = np.array([[[0, 0, 0], [255, 0, 0], [9, 9, 9]]], np.uint8)
-    data = encoded(Image.fromarray(pixels))
-    with pytest.raises(UserError, match=r"m: RGB mask, .*classes\.json"):
-        read_mask(data, "m")
-    np.testing.assert_array_equal(read_mask(data, "m", colours), [[4, 0, -1]])
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_grey_saved_with_more_channels_gives_its_values(mode):
-    values = INDICES * 40
-    mask = Image.fromarray(values).convert(mode)
-    np.testing.assert_array_equal(read_mask(encoded(mask), "m"), values)
-
-
-def test_what_transparency_means_must_be_clear():
-    alpha = np.where(INDICES > 2, 255, 0).astype(np.uint8)
-    image = Image.fromarray(np.dstack([RGB * 0 + 200, alpha]))  # the shape is in the alpha alone
-    with pytest.raises(UserError, match="m: its transparency varies"):
-        read_mask(encoded(image), "m")
-    assert (read_mask(encoded(image), "m", {(200, 200, 200): 3}) == 3).all()
-
-
-@pytest.mark.parametrize("kind", ["png", "tiff"])
-@pytest.mark.parametrize("channels", [3, 4])
-def test_a_mask_of_16_bits_a_channel_is_refused(kind, channels):
-    """Pillow would give the high byte of each, which is 0 for 255 classes."""
-    values = np.full((4, 5, channels), 3, np.uint16)
-    data = cv2.imencode(f".{kind}", values)[1].tobytes()
-    with pytest.raises(UserError, match=f"m: mask of {channels} channels of 16 bits"):
-        read_mask(data, "m")
-
-
-@pytest.mark.parametrize("value", [-1, 70000, 2**31 - 1])
-def test_mask_values_of_more_than_16_bits_are_refused(value):
-    data = encoded(Image.fromarray(np.array([[0, value]], np.int32)), "TIFF")
-    with pytest.raises(UserError, match=rf"m: mask values .*{value}.*at most 16 bits"):
-        read_mask(data, "m")
-
-
-def test_jpeg_mask_is_refused():
-    with pytest.raises(UserError, match="m: JPEG changes"):
-        read_mask(encoded(Image.fromarray(INDICES), "JPEG"), "m")
-
-
-@pytest.mark.parametrize("largest", [255, 256, 65535])
-def test_encoded_mask_comes_back(largest):
-    label = np.array([[0, 3, largest]], np.int32)
-    for reader in (read_mask, decode_mask):
-        np.testing.assert_array_equal(reader(encode_mask(label), "a"), label)
-
-
-def test_present():
-    assert present(np.array([[3, 0], [255, 3]], np.int32)) == [0, 3, 255]
-
-
 def test_an_image_in_memory_may_have_any_usual_form(tmp_path):
     expected = np.repeat(INDICES[..., None] * 51, 3, -1)
     grey = expected[..., 0]
@@ -243,7 +146,7 @@ def test_an_image_in_memory_may_have_any_usual_form(tmp_path):
         "not contiguous": np.asfortranarray(expected),
     }
     for form, image in forms.items():
-        found = as_rgb(image)
+        found = as_pixels(image)
         assert found.dtype == np.uint8, form
         assert found.flags.c_contiguous, form
         np.testing.assert_array_equal(found, expected, err_msg=form)
@@ -254,7 +157,7 @@ def test_a_pillow_image_is_turned_upright():
     exif[0x0112] = 6
     data = encoded(smooth_photo(), "JPEG", exif=exif)
     np.testing.assert_allclose(
-        as_rgb(Image.open(io.BytesIO(data))), read_image(data, "a").astype(int), atol=2
+        as_pixels(Image.open(io.BytesIO(data))), read_image(data, "a").astype(int), atol=2
     )
 
 
@@ -262,7 +165,7 @@ def test_a_pillow_image_is_turned_upright():
     ("image", "message"),
     [
         (np.zeros((2, 3, 3, 1), np.uint8), r"photo: an array of shape \[2, 3, 3, 1\], expected"),
-        (np.zeros((2, 3, 2), np.uint8), r"shape \[2, 3, 2\]"),
+        (np.zeros((2, 3, 2), np.uint8), r"photo: 2 channels, expected 3"),
         (np.zeros((0, 3, 3), np.uint8), r"shape \[0, 3, 3\]"),
         (np.full((2, 2), 213.0), r"values 213\.\.213, expected 0\.\.1"),
         (np.full((2, 2), -0.5), r"values -0\.5"),
@@ -273,7 +176,7 @@ def test_a_pillow_image_is_turned_upright():
 )
 def test_what_is_no_image_is_refused(image, message):
     with pytest.raises(UserError, match=message):
-        as_rgb(image, "photo")
+        as_pixels(image, "photo")
 
 
 def test_the_longer_side_is_read_from_the_header(tmp_path):
@@ -283,3 +186,84 @@ def test_the_longer_side_is_read_from_the_header(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(data[:-50])  # the header is whole
     (tmp_path / "none.jpg").write_bytes(b"")
     assert [longer_side(tmp_path / f"{n}.jpg") for n in ("a", "cut", "none")] == [64, 64, None]
+
+
+GREY_8, GREY_16, RGB_16 = PixelFormat(1), PixelFormat(1, 16), PixelFormat(3, 16)
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """Written by OpenCV, for Pillow writes no 16-bit colours."""
+    reverse = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[values.shape[-1]]
+    return cv2.imencode(".png", np.ascontiguousarray(values[..., reverse]))[1].tobytes()
+
+
+def test_the_same_file_in_every_format_of_pixels():
+    """Of 16-bit colours, of bytes and of grey; luma in 64-bit floating point."""
+    data, luma = deep_png(DEEP), DEEP @ [0.299, 0.587, 0.114]
+    np.testing.assert_array_equal(read_image(data, "a", RGB_16), DEEP)
+    np.testing.assert_array_equal(read_image(data, "a", None), DEEP)
+    assert np.abs(read_image(data, "a", GREY_16)[..., 0] - luma).max() < 1.5
+    assert np.abs(read_image(data, "a", GREY_8)[..., 0] - luma / 257).max() < 1.1
+    photo = encoded(Image.fromarray(RGB))
+    np.testing.assert_array_equal(read_image(photo, "a", RGB_16), 257 * RGB.astype(np.uint16))
+    grey = encoded(Image.fromarray(DEEP[..., 0]))
+    np.testing.assert_array_equal(read_image(grey, "a", GREY_16), DEEP[..., :1])
+    assert (read_image(grey, "a", RGB_16) == DEEP[..., :1]).all()
+    alpha = np.dstack([DEEP, DEEP[..., 0]])
+    np.testing.assert_array_equal(read_image(deep_png(alpha), "a", RGB_16), DEEP)
+    np.testing.assert_array_equal(read_image(deep_png(alpha), "a", PixelFormat(4, 16)), alpha)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_every_kind_of_file_has_a_grey_version(mode):
+    """Of grey files the values themselves: their JPEGs and PNGs are as good as masters."""
+    picture = smooth_photo().convert(mode)
+    data = encoded(picture, "TIFF" if mode == "CMYK" else "PNG")
+    grey = read_image(data, "a", GREY_8)
+    expected = np.asarray(picture.convert("RGB")).astype(float) @ [0.299, 0.587, 0.114]
+    assert grey.dtype == np.uint8
+    assert np.abs(grey[..., 0] - expected).max() <= (0 if mode in ("1", "L", "LA") else 1) + 1e-9
+    in_memory = as_pixels(picture, "a", GREY_8)
+    np.testing.assert_array_equal(in_memory, grey)
+
+
+def test_arrays_in_files_may_have_any_number_of_channels(tmp_path):
+    for array in (DEEP, RGB, DEEP[..., 0], RNG.integers(0, 9, (4, 5, 7), np.uint8)):
+        np.save(tmp_path / "a.npy", array)
+        whole = array if array.ndim == 3 else array[..., None]
+        np.testing.assert_array_equal(read_image(tmp_path / "a.npy", "a", None), whole)
+    np.save(tmp_path / "a.npy", DEEP.astype(">u2"))
+    np.testing.assert_array_equal(as_pixels(tmp_path / "a.npy", "a", RGB_16), DEEP)
+    np.save(tmp_path / "a.npy", RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npy", "a"), RGB)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((3, 4, 2), np.float32), r"an array of float32\[3, 4, 2\], expected uint8 or"),
+        (np.zeros((2, 3, 4, 2), np.uint8), r"an array of uint8\[2, 3, 4, 2\]"),
+        (np.zeros((0, 4, 2), np.uint8), r"an array of uint8\[0, 4, 2\]"),
+        (np.array([[{}]]), "no NumPy array that can be read .*pickle"),
+    ],
+)
+def test_other_arrays_are_refused_by_name(array, reason, tmp_path):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(UserError, match=f"dog: {reason}"):
+        read_image(tmp_path / "a.npy", "dog")
+    np.save(tmp_path / "b.npy", RGB)
+    with pytest.raises(UserError, match="cut: no NumPy array"):
+        read_image((tmp_path / "b.npy").read_bytes()[:200], "cut")
+
+
+def test_other_channels_are_refused_by_name():
+    with pytest.raises(ChannelsError, match=r"dog: 3 channels, expected 5: .*channels=3"):
+        read_image(encoded(Image.fromarray(RGB)), "dog", PixelFormat(5))
+    with pytest.raises(ChannelsError, match=r"dog: 5 channels, expected 1 \(grey"):
+        as_pixels(np.zeros((2, 3, 5), np.uint8), "dog", GREY_8)
+
+
+def test_floating_point_values_have_full_scale_in_every_depth():
+    half = np.full((2, 2, 4), 0.5)
+    assert (as_pixels(half, "a", PixelFormat(4, 16)) == 32768).all()
+    assert (as_pixels(half, "a", PixelFormat(4)) == 128).all()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from jaxseg.data.padding import mean_pixel, padded_size
@@ -21,3 +22,5 @@ def test_by_hand(size, canvas, multiple, want):
 
 def test_the_mean_pixel_is_rounded():
     assert mean_pixel((123.675, 116.28, 103.53)).tolist() == [124, 116, 104]
+    deep = mean_pixel((40000.4,), 16)
+    assert (deep.dtype, deep.tolist()) == (np.uint16, [40000])

@@ -85,8 +85,14 @@ def test_an_image_keeps_its_proportions(size, longer, wanted):
     assert (resized == 77).all()
 
 
-def test_shrinking_averages():
-    """A chessboard of single pixels becomes grey, not one of its colours."""
-    board = np.indices((64, 64)).sum(0) % 2 * 255
-    image = np.repeat(board[..., None], 3, -1).astype(np.uint8)
-    assert np.abs(with_longer_side(image, 16).astype(int) - 127.5).max() < 1
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(3, np.uint8), (1, np.uint8), (5, np.uint16), (13, np.uint8)]
+)
+def test_shrinking_averages(channels, dtype):
+    """A chessboard of single pixels becomes grey, not one of its colours, in every channel."""
+    board = (np.indices((64, 64)).sum(0) % 2)[..., None] * np.arange(100, 100 + channels)
+    image = board.astype(dtype)
+    small = with_longer_side(image, 16)
+    assert (small.shape, small.dtype) == ((16, 16, channels), dtype)
+    assert np.abs(small - np.arange(100, 100 + channels) / 2).max() < 1
+    assert with_longer_side(image, 80).shape == (80, 80, channels)

@@ -32,6 +32,15 @@ def test_by_hand():
     np.testing.assert_allclose(measured.std, Two.images.reshape(-1, 3).std(0))
 
 
+def test_the_images_may_have_any_channels_and_16_bits():
+    class Deep(Two):
+        images = np.random.default_rng(0).integers(0, 65536, (2, 2, 2, 7), np.uint16)
+
+    measured = stats.measure(Deep())
+    np.testing.assert_allclose(measured.mean, Deep.images.reshape(-1, 7).mean(0))
+    np.testing.assert_allclose(measured.std, Deep.images.reshape(-1, 7).std(0))
+
+
 def test_the_table_has_a_line_a_class():
     lines = stats.measure(Two()).table().splitlines()
     assert lines[1].split() == ["0", "a", "5", "83.333", "2", "0.7000"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg.data import audit, suspects, verdict
+from jaxseg.data.pixels import ChannelsError
 from jaxseg.data.sets.shapes import CLASSES, draw_scene
 from jaxseg.defaults import Dataset
 from jaxseg.errors import UserError
@@ -55,7 +56,7 @@ def test_a_good_data_set_has_no_findings():
     for name, share in zip(CLASSES.names, shares, strict=True):
         assert f"{name:<10}" in shown
         assert f"{100 * share:.3f}" in shown
-    assert "train: mean RGB (" in shown
+    assert "train: mean (" in shown
     assert "all of 80x60" in shown
     assert suspects.draw_findings(found) is None
 
@@ -99,6 +100,30 @@ def test_labels_files_and_sizes_that_are_wrong_are_named_and_counted():
     assert second.startswith("train: 2 examples: example 0 can't be read (disk)")
     assert "the image is 80x60, its label 80x59" in second
     assert splits[0].stats.images == len(TRAIN) - 3
+
+
+def test_a_mean_of_another_depth_is_noted_with_the_measured_one():
+    """A config for 8 bits, of images with values of 16."""
+
+    def deepen(example):
+        return {**example, "image": example["image"][..., :1].astype(np.uint16) * 257}
+
+    train = Scenes(TRAIN, dict.fromkeys(TRAIN, deepen))
+    dataset = Dataset(channels=1, bits=16, mean=(128.0,), std=(50.0,))
+    _, found = check(train, Scenes(VAL, dict.fromkeys(VAL, deepen)), dataset)
+    (note,) = (f.text for f in found)
+    mean = np.stack([train[i]["image"] for i in TRAIN]).mean()
+    assert f'--config.dataset.mean="({mean:.1f},)"' in note
+
+
+def test_an_image_of_other_channels_is_named():
+    def refuse(example):
+        raise ChannelsError("seq0_4: 5 channels, expected 3")
+
+    _, found = check(Scenes(TRAIN, {4: refuse}), Scenes(VAL))
+    assert wrong(found) == [
+        ("unreadable", "train: 1 example: example seq0_4: 5 channels, expected 3")
+    ]
 
 
 def test_classes_that_never_occur_and_odd_statistics():

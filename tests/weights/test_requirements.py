@@ -82,6 +82,19 @@ def test_assumed_settings_are_noted_and_not_enforced():
     assert check(usual, settings(padding="symmetric")) == []
 
 
+def test_means_of_other_channels_are_noted_and_of_16_bits_are_scaled():
+    theirs = imported()
+    grey = Settings("m", {}, (120.0,), (58.0,))
+    assert check(theirs, grey) == [
+        "images were normalised with mean (123.675,116.28,103.53) std (58.395,57.12,57.375), here "
+        "with mean (120,) std (58,)"
+    ]
+    scaled = [tuple(257 * x for x in values) for values in (IMAGENET_MEAN, IMAGENET_STD)]
+    assert check(theirs, Settings("m", {}, *scaled, bits=16)) == []
+    with pytest.raises(UserError, match=r'mean="\(31784\.47,29883\.96,26607\.21\)" --config'):
+        check(theirs, Settings("m", {}, IMAGENET_MEAN, IMAGENET_STD, bits=16))
+
+
 def test_known_settings_are_enforced_beside_assumed_ones():
     theirs = imported(mean=(1.0, 2.0, 3.0), assumed=("mean", "std"), backbone="resnet18")
     with pytest.raises(UserError, match=r"add --config.model.backbone=resnet18$"):

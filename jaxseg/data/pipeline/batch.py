@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt
 
 from jaxseg.errors import UserError
 
@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """
 
     names: tuple[str, ...]
-    image: UInt8[np.ndarray, "b h w 3"]
+    image: UInt[np.ndarray, "b h w c"]
     label: Int32[np.ndarray, "b h w"]
     mask: Bool[np.ndarray, " b"]
     size: Int32[np.ndarray, "b 2"]
@@ -36,10 +36,16 @@ class Batch(NamedTuple):
         return {"image": self.image, "label": self.label, "mask": self.mask, "size": self.size}
 
 
-def empty_batch(count: int, size: tuple[int, int]) -> Batch:
-    """`count` examples of height and width `size`, to be filled in."""
-    image, label = np.empty((count, *size, 3), np.uint8), np.empty((count, *size), np.int32)
+def empty_batch(count: int, size: tuple[int, int], pixel: UInt[np.ndarray, " c"]) -> Batch:
+    """`count` examples of height and width `size`, to be filled in; channels are as in `pixel`."""
+    image = np.empty((count, *size, len(pixel)), pixel.dtype)
+    label = np.empty((count, *size), np.int32)
     return Batch((), image, label, np.ones(count, bool), np.full((count, 2), size, np.int32))
+
+
+def put(image: UInt[np.ndarray, "h w c"], place: UInt[np.ndarray, "h w c"]) -> None:
+    """Copy an image into its place in a batch; a wrong dtype raises TypeError and never wraps."""
+    np.copyto(place, image, casting="equiv")
 
 
 class BatchIterator(Iterator[Batch]):

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt
 
 from jaxseg.data.padding import mean_pixel, padded_size
-from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch
+from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch, put
 from jaxseg.data.pipeline.reading import Skipped, attempt, read, read_ahead
 from jaxseg.data.source import Example, Source
 from jaxseg.errors import UserError
@@ -22,6 +22,7 @@ def eval_batches(
     size_multiple: int,
     canvas: tuple[int, int] = (0, 0),
     mean: Sequence[float | int],
+    bits: int = 8,
     workers: int,
     skipped: Skipped | None = None,
     process_index: int = 0,
@@ -44,7 +45,7 @@ def eval_batches(
         raise UserError(f"canvas {canvas}: expected (height, width), (0, 0) for none")
     local = batch_size // process_count
     share = slice(process_index * local, (process_index + 1) * local)
-    pixel, void = mean_pixel(mean), source.classes.void
+    pixel, void = mean_pixel(mean, bits), source.classes.void
 
     def plan() -> Iterator[tuple[tuple[int, int], list[int]]]:
         """Each batch's padded size and this process's examples in it."""
@@ -83,16 +84,16 @@ def _padded_batch(
     examples: list[tuple[int, Example]],
     size: tuple[int, int],
     count: int,
-    pixel: UInt8[np.ndarray, " 3"],
+    pixel: UInt[np.ndarray, " c"],
     void: int,
 ) -> Batch:
-    batch = empty_batch(count, size)._replace(index=np.full(count, -1, np.int32))
+    batch = empty_batch(count, size, pixel)._replace(index=np.full(count, -1, np.int32))
     batch.image[:] = pixel
     batch.label[:] = void
     for slot, (index, example) in enumerate(examples):
         batch.index[slot] = index
         height, width = batch.size[slot] = example["label"].shape
-        batch.image[slot, :height, :width] = example["image"]
+        put(example["image"], batch.image[slot, :height, :width])
         batch.label[slot, :height, :width] = example["label"]
     batch.mask[len(examples) :] = False
     blank = ("",) * (count - len(examples))

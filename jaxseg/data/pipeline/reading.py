@@ -11,6 +11,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from jaxseg.data.pixels import ChannelsError
 from jaxseg.data.source import Example, Source
 from jaxseg.errors import UserError
 
@@ -67,6 +68,8 @@ def attempt(action: Callable[[int], T], index: int, skipped: Skipped | None) -> 
     try:
         with naming(f"number {index}"):
             return action(index)
+    except ChannelsError:  # never skipped: the config is wrong for all of them
+        raise
     except (UserError, OSError, ValueError, RuntimeError, cv2.error) as error:
         reason = f"example {index} can't be read ({str(error).strip() or type(error).__name__})"
         if skipped is None:
@@ -90,10 +93,10 @@ def next_readable(
 
 
 def check_first(source: Source, count: int = 8) -> None:
-    """Raises LabelError if one of `count` examples, spread over the split, has a wrong label.
+    """Raises an error if one of `count` examples, spread over the split, is not as it should be.
 
-    For data that no preparation has checked: a mistake that is in most labels shows at once, and
-    not when validation begins. What can't be read is left to the reader.
+    LabelError or ChannelsError: a mistake that is in most examples shows at once, and not when
+    validation begins. What can't be read is left to the reader.
     """
     unreadable = Skipped(lambda _: None)
     for index in sorted(set(np.linspace(0, len(source) - 1, count).round().astype(int).tolist())):

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from jaxseg.data import transforms
 from jaxseg.data.borders import Weigh
 from jaxseg.data.padding import mean_pixel
-from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch
+from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch, put
 from jaxseg.data.pipeline.reading import Skipped, naming, next_readable, read_ahead
 from jaxseg.data.source import Source
 
@@ -35,6 +35,7 @@ def train_batches(
     seed: int,
     augment: Any,
     mean: Sequence[float | int],
+    bits: int = 8,
     workers: int,
     prefetch: int,
     weigh: Weigh | None = None,
@@ -57,7 +58,8 @@ def train_batches(
       batch_size: examples in a batch over all processes; each process gets its contiguous part.
       seed: not negative.
       augment: a checked config's `augment` part (see `transforms`).
-      mean: RGB in 0..255, what padding is filled with.
+      mean: the config's, what padding is filled with.
+      bits: of the images, the config's.
       workers: reading threads.
       prefetch: batches read ahead.
       weigh: gives a batch's `weight` from the augmented labels (see `borders`).
@@ -71,7 +73,7 @@ def train_batches(
     local = batch_size // process_count
     first = process_index * local
     crop_size = (int(augment.crop_size[0]), int(augment.crop_size[1]))
-    pixel, void = mean_pixel(mean), source.classes.void
+    pixel, void = mean_pixel(mean, bits), source.classes.void
     size = len(source)
 
     def augmented(epoch: int, candidates: Iterable[int]) -> tuple[str, transforms.Draw, Pair]:
@@ -100,7 +102,8 @@ def train_batches(
             partner = int(drawn.partner * size)
             candidates = ((partner + further) % size for further in range(size))
             pair = transforms.mix(pair, augmented(epoch, candidates)[2], drawn, void)
-        batch.image[slot], batch.label[slot] = pair
+        put(pair[0], batch.image[slot])
+        batch.label[slot] = pair[1]
         if weigh is not None and batch.weight is not None:
             with naming(names[slot]):
                 batch.weight[slot] = weigh(batch.label[slot])
@@ -108,7 +111,7 @@ def train_batches(
 
     def jobs() -> Iterator[Callable[[], FilledBatch]]:
         for number in itertools.count(start):
-            batch, names = empty_batch(local, crop_size), [""] * local
+            batch, names = empty_batch(local, crop_size, pixel), [""] * local
             if weigh is not None:
                 batch = batch._replace(weight=np.empty(batch.label.shape, np.float32))
             begin = number * batch_size + first

@@ -9,8 +9,8 @@ from jaxtyping import Int32
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.finding import by_name, find_folder, need_folder, pair
-from jaxseg.data.images import look_up, mask_pixels
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import look_up, mask_pixels
 from jaxseg.data.source import Classes, LabelError
 
 # label_colors.txt of the data set, in its order, without Void (0, 0, 0)

@@ -8,8 +8,8 @@ from jaxtyping import Int32
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.faults import Fault
 from jaxseg.data.finding import by_name, find_folder
-from jaxseg.data.images import read_mask
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError

@@ -9,8 +9,8 @@ from jaxtyping import Int32
 from jaxseg.data import coco
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.finding import by_name, find_folder, keep_there
-from jaxseg.data.images import mask_pixels
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import mask_pixels
 from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes, LabelError
 from jaxseg.errors import UserError

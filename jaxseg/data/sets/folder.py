@@ -23,7 +23,7 @@ from jaxtyping import Int32, UInt8
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.census import Census
-from jaxseg.data.images import is_grey, look_up, mask_pixels
+from jaxseg.data.mask_files import is_grey, look_up, mask_pixels
 from jaxseg.data.palettes import Colour, default_palette
 from jaxseg.data.source import Classes, LabelError
 from jaxseg.errors import UserError, suggest

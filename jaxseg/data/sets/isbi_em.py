@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from jaxseg.data.builder import SegmentationBuilder
-from jaxseg.data.images import read_mask
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.palettes import default_palette
 from jaxseg.data.source import Classes, LabelError
 

@@ -8,8 +8,8 @@ from jaxtyping import Int32
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.finding import keep_there, listed, need_folder
-from jaxseg.data.images import read_mask
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.palettes import OKABE_ITO
 from jaxseg.data.relabelling import relabel
 from jaxseg.data.source import Classes

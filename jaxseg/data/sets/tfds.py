@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.data.builder import open_records
-from jaxseg.data.images import mask_size, read_image, read_mask
+from jaxseg.data.images import read_image
+from jaxseg.data.mask_files import mask_size, read_mask
 from jaxseg.data.preparation import resolve_data_dir
 from jaxseg.data.relabelling import relabel
 from jaxseg.data.sets.cityscapes import TRAIN_IDS, Cityscapes

@@ -10,8 +10,8 @@ from jaxtyping import Int32
 
 from jaxseg.data.builder import SegmentationBuilder
 from jaxseg.data.finding import by_name, find_folder, need_folder, pair
-from jaxseg.data.images import read_mask
 from jaxseg.data.layout import Layout, Pair
+from jaxseg.data.mask_files import read_mask
 from jaxseg.data.palettes import default_palette
 from jaxseg.data.run_lengths import painted_runs
 from jaxseg.data.source import Classes

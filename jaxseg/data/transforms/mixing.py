@@ -8,7 +8,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Int32, UInt
 
-from jaxseg.data.images import present
+from jaxseg.data.mask_files import present
 from jaxseg.data.transforms.drawing import Draw
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int32, Int64
 
-from jaxseg.data.images import present
+from jaxseg.data.mask_files import present
 from jaxseg.data.transforms.drawing import Draw
 from jaxseg.data.transforms.geometry import Plan, warp_label
 

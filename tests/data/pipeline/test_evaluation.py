@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +40,22 @@ def test_evaluation_sees_each_example_once_and_whole(workers, batch_size, make_s
                 assert (image[h:] == (10, 20, 30)).all()
                 assert (image[:, w:] == (10, 20, 30)).all()
     assert seen == Counter(f"example{i}" for i in range(len(SIZES)))
+
+
+def test_images_of_other_channels_and_depths_are_padded_with_their_mean(make_source):
+    def deepen(index, example):
+        image = np.dstack([example["image"], example["image"][..., :2]])
+        return {**example, "image": image.astype(np.uint16) * 257}
+
+    source, mean = make_source(change=deepen), (1.0, 2.0, 3.0, 4.0, 60000.4)
+    options: dict[str, Any] = {"size_multiple": 64, "workers": 1, "batch_size": 7}
+    with eval_batches(source, mean=mean, bits=16, **options) as iterator:
+        (batch,) = iterator
+    assert (batch.image.shape, batch.image.dtype) == ((7, 64, 64, 5), np.uint16)
+    assert (batch.image[:, 60, 60] == (1, 2, 3, 4, 60000)).all()
+    np.testing.assert_array_equal(batch.image[0, :20, :30], source[0]["image"])
+    with pytest.raises(TypeError), eval_batches(source, mean=mean, **options) as iterator:
+        next(iterator)  # 16 bits would wrap around in 8
 
 
 def test_evaluation_pads_to_the_canvas(make_source):

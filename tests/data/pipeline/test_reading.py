@@ -6,6 +6,7 @@ import pytest
 from jaxseg import data
 from jaxseg.data import stats
 from jaxseg.data.pipeline import Skipped, UnreadableError, check_first, eval_batches
+from jaxseg.data.pixels import ChannelsError
 from jaxseg.data.source import Cached, LabelError
 from jaxseg.errors import UserError
 
@@ -47,6 +48,22 @@ def test_void_is_no_class_and_no_mistake(make_source, batches, take, eval_option
     assert sum(batch.mask.sum() for batch in eval_batches(source, **eval_options)) == 7
     assert stats.measure(source).void_pixels == 1
     check_first(source)
+
+
+def test_other_channels_are_never_skipped(make_source, batches, take, eval_options):
+    """The config is wrong for all examples, although all can be read."""
+
+    def refuse(index, example):
+        raise ChannelsError(f"{example['name']}: 5 channels, expected 3")
+
+    source, skipped = make_source(change=refuse), Skipped(print)
+    for read in (
+        lambda: take(batches(source, skipped=skipped), 1),
+        lambda: list(eval_batches(source, skipped=skipped, **eval_options)),
+        lambda: check_first(source, count=1),
+    ):
+        with pytest.raises(ChannelsError, match=r"example\d: 5 channels, expected 3"):
+            read()
 
 
 def test_data_made_on_the_fly_is_looked_at_before_it_is_used(
