@@ -83,8 +83,11 @@ def open_run(
     config = check_config(override_config(load_config(workdir), command, changes))
     folder = workdir / CHECKPOINTS
     number = checkpoint.find(folder, str(step))
-    classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
-    program = build_program(config, classes, announce=announce)
+    facts = checkpoint.load_meta(folder, number)
+    classes = Classes.from_dict(facts["classes"])
+    # of a run of an earlier version there are none, and it named none
+    weights = facts.get("class_weights", {})
+    program = build_program(config, classes, announce=announce, class_weights=weights)
     state, meta = checkpoint.load(
         folder,
         number,
@@ -164,7 +167,7 @@ def check_same_share(dataset: Any, split: str, workdir: Path) -> None:
 
 
 class Record:
-    """`run.json`: the run's status, its data and their sizes, and one entry for each start of it.
+    """`run.json`: the run's status, what is known of its data, and one entry for each start of it.
 
     A context: the status is "running" inside; after it "finished" or "stopped", as `end` was told,
     or "failed", with the reason in one line, if an exception came through.
@@ -178,6 +181,7 @@ class Record:
         data: str,
         config: str,
         sizes: Mapping[str, Any] | None = None,
+        class_weights: Mapping[str, Sequence[float]] | None = None,
         write: bool = True,
     ):
         self._path, self._write = workdir / RECORD, write
@@ -186,6 +190,8 @@ class Record:
         except (OSError, ValueError):
             self._values = {"started": _now(), "starts": []}
         self._values |= {"data": data, "config": config, "sizes": sizes}
+        if class_weights:
+            self._values["class_weights"] = class_weights
         self._start = {
             "started": _now(),
             "from_step": step,
