@@ -5,7 +5,8 @@ predicting take no training data. What was counted stays beside the prepared dat
 (`data.stats`); data made on the fly and sets of TFDS's catalogue are counted at every start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -14,6 +15,7 @@ from jaxseg.data import balancing, pipeline, stats
 from jaxseg.data.source import Source
 from jaxseg.data.stats import Stats
 from jaxseg.defaults import Config
+from jaxseg.errors import UserError
 
 MOST_SHOWN = 25  # classes whose weights are printed
 
@@ -38,6 +40,32 @@ def for_training(
     found = {method: counted.weights(method).tolist() for method in methods}
     for method, weights in found.items():
         announce(_told(method, weights, source.classes.names, split))
+    return found
+
+
+def with_numbers(
+    terms: Mapping[str, Mapping[str, Any]], class_weights: Mapping[str, Sequence[float]], where: str
+) -> dict[str, Mapping[str, Any]]:
+    """A config's losses with numbers in place of the methods that they name.
+
+    Args:
+      terms: the options of every loss, by its name.
+      class_weights: what `for_training` found when the run began.
+      where: the losses' section of the config.
+
+    Raises:
+      UserError: a loss that has a weight names a method that is not among them.
+    """
+    found = dict(terms)
+    for name, term in terms.items():
+        if (method := balancing.method_of(term.get("class_weights"))) is None:
+            continue
+        if term["weight"] and method not in class_weights:
+            raise UserError(
+                f"{where}.{name}.class_weights is {method!r}, which is computed when a training "
+                "begins, and none with it began here: give one number for each class"
+            )
+        found[name] = {**term, "class_weights": tuple(class_weights.get(method, ()))}
     return found
 
 

@@ -21,6 +21,7 @@ from jaxseg import (
     state,
     steps,
 )
+from jaxseg.class_weights import with_numbers
 from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
@@ -90,11 +91,10 @@ def build_program(
     """
     num_classes = len(classes)
     check_parts(config)
-    of_data: Any = {
-        "num_classes": num_classes, "void": classes.void, "class_weights": class_weights,
-    }  # fmt: skip
-    loss = losses.build(config.loss.terms, **of_data)
-    aux_loss = losses.build_aux(config.loss.aux, **of_data)
+    terms = with_numbers(config.loss.terms, class_weights, "config.loss")
+    aux_terms = with_numbers(config.loss.aux, class_weights, "config.loss.aux")
+    loss = losses.build(terms, num_classes=num_classes, void=classes.void)
+    aux_loss = losses.build_aux(aux_terms, num_classes=num_classes, void=classes.void)
     scorers = evaluators.build(config.evals, classes)
     devices = parallel.create(config.parallel, fsdp=config.fsdp)
     name = config.model.name

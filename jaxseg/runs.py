@@ -24,6 +24,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -181,7 +182,7 @@ class Record:
         data: str,
         config: str,
         sizes: Mapping[str, Any] | None = None,
-        class_weights: Mapping[str, Sequence[float]] | None = None,
+        class_weights: Mapping[str, Sequence[float]] = MappingProxyType({}),
         write: bool = True,
     ):
         self._path, self._write = workdir / RECORD, write
@@ -190,8 +191,7 @@ class Record:
         except (OSError, ValueError):
             self._values = {"started": _now(), "starts": []}
         self._values |= {"data": data, "config": config, "sizes": sizes}
-        if class_weights:
-            self._values["class_weights"] = class_weights
+        self._values["class_weights"] = dict(class_weights)
         self._start = {
             "started": _now(),
             "from_step": step,

@@ -92,22 +92,20 @@ def test_of_many_classes_the_range_is_told():
     )
 
 
-@pytest.mark.parametrize("build", [losses.build, losses.build_aux])
-def test_a_named_loss_is_that_with_its_numbers(build):
-    def built(class_weights, **given):
-        terms = {
-            name: {**options, "weight": float(name in ("focal", "ohem")), **chosen}
-            for name, options in losses.defaults().items()
-            for chosen in [{"class_weights": class_weights} if "class_weights" in options else {}]
-        }
-        return build(terms, num_classes=3, void=255, **given)
+def test_named_losses_are_those_with_their_numbers():
+    def built(weights, **given):
+        terms = losses.defaults()
+        for name in ("focal", "ohem"):
+            terms[name].update(weight=1.0, class_weights=weights)
+        terms["cross_entropy"].update(weight=0.0, class_weights=("median_frequency",))  # unused
+        numbers = class_weights.with_numbers(terms, given, "config.loss.aux")
+        return losses.build(numbers, num_classes=3, void=255)
 
     numbers = (0.5, 2.0, 0.0)
-    given = {"inverse_log": list(numbers)}
-    assert built(("inverse_log",), class_weights=given) == built(numbers)
-    assert built(("inverse_log",), class_weights=given) != built(())
-    with pytest.raises(UserError, match=r"(focal|ohem)\.class_weights is 'inverse_log', which"):
-        built(("inverse_log",))
+    assert built(("inverse_log",), inverse_log=[*numbers]) == built(numbers)
+    assert built(numbers) != built(())
+    with pytest.raises(UserError, match=r"config.loss.aux.focal.class_weights is 'inverse_log', "):
+        built(("inverse_log",), median_frequency=[*numbers])
 
 
 def test_a_run_knows_its_classes_and_their_weights(tiny_config, tmp_path, one_device, capsys):

@@ -17,8 +17,7 @@ import dataclasses
 import importlib
 import math
 import pkgutil
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -26,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxseg.data import balancing
 from jaxseg.errors import UserError, suggest
 
 
@@ -206,53 +204,32 @@ def defaults(chosen: str | None = "cross_entropy") -> dict[str, dict[str, Any]]:
     }
 
 
-def build(
-    terms: Mapping[str, Mapping[str, Any]],
-    *,
-    num_classes: int,
-    void: int,
-    class_weights: Mapping[str, Sequence[float]] = MappingProxyType({}),
-) -> WeightedSum:
+def build(terms: Mapping[str, Mapping[str, Any]], *, num_classes: int, void: int) -> WeightedSum:
     """The weighted sum that a config's `loss.terms` describe; losses of weight 0 are left out.
 
-    Args:
-      terms: the options of every loss, by its name.
-      num_classes: of the data.
-      void: the label of ignored pixels.
-      class_weights: for losses whose `class_weights` name a method instead of numbers, the weights
-        by that method.
-
     Raises:
-      UserError: an unknown loss or option, an option that does not suit the classes, no loss, or
-        a method whose weights are not given.
+      UserError: an unknown loss or option, an option that does not suit the classes, or no loss.
     """
-    found = _build(terms, "config.loss", num_classes, class_weights)
+    found = _build(terms, "config.loss", num_classes)
     if not found:
         raise UserError("config.loss: every loss has weight 0, expected one above it")
     return WeightedSum(found, void)
 
 
 def build_aux(
-    terms: Mapping[str, Mapping[str, Any]],
-    *,
-    num_classes: int,
-    void: int,
-    class_weights: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    terms: Mapping[str, Mapping[str, Any]], *, num_classes: int, void: int
 ) -> WeightedSum | None:
     """As `build` of a config's `loss.aux`, by the names "aux/NAME"; None if no weight is above 0.
 
     Auxiliary heads then have the losses of the main one.
     """
-    found = _build(terms, "config.loss.aux", num_classes, class_weights)
+    found = _build(terms, "config.loss.aux", num_classes)
     named = {f"aux/{name}": each for name, each in found.items()}
     return WeightedSum(named, void) if named else None
 
 
 def _build(
-    terms: Mapping[str, Mapping[str, Any]],
-    where: str,
-    num_classes: int,
-    class_weights: Mapping[str, Sequence[float]],
+    terms: Mapping[str, Mapping[str, Any]], where: str, num_classes: int
 ) -> dict[str, tuple[float, Loss]]:
     losses = {}
     for name, values in terms.items():
@@ -263,9 +240,6 @@ def _build(
         if unknown := sorted(options.keys() - set(known)):
             hint = suggest(unknown[0], known)
             raise UserError(f"loss {name} has no option {unknown[0]!r}: {hint}")
-        if method := balancing.method_of(options.get("class_weights")):
-            numbers = _numbers(method, class_weights, f"{where}.{name}") if values["weight"] else ()
-            options["class_weights"] = numbers
         loss = _class(name)(**options)
         try:
             loss.check(num_classes)
@@ -274,17 +248,6 @@ def _build(
         if values["weight"]:
             losses[name] = (values["weight"], loss)
     return losses
-
-
-def _numbers(
-    method: str, class_weights: Mapping[str, Sequence[float]], where: str
-) -> tuple[float, ...]:
-    if method not in class_weights:
-        raise UserError(
-            f"{where}.class_weights is {method!r}, which is computed when a training begins, and "
-            "none with it began here: give one number for each class"
-        )
-    return tuple(class_weights[method])
 
 
 def _class(name: str) -> Any:

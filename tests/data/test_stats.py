@@ -1,7 +1,7 @@
 import numpy as np
 
 from jaxseg import data
-from jaxseg.data import stats
+from jaxseg.data import digests, stats
 from jaxseg.data.source import Classes, Example
 
 
@@ -71,10 +71,20 @@ def test_what_was_counted_is_kept_for_the_same_data_split_and_classes(
     assert again is not None
     np.testing.assert_allclose(again.row(), counted.row(), rtol=1e-12)
     assert again.table() == counted.table()
+    directory = data.resolve(dataset())
+    assert directory is not None
+    contents = digests.contents(directory)
+    digests.store_contents(directory, {**contents, "train": "0" * 16})
+    assert stored() is None
+    digests.store_contents(directory, contents)
+    assert stored() is not None
     assert stored("val") is None
     assert stored("train[:60%]") is None
-    for label_map in (("class_0", "class_1", ("x", "class_2")), ("class_0", "class_1")):
-        assert stored(label_map=label_map) is None
+    merged = ("class_0", ("rest", "class_1", "class_2"))
+    counted = stats.measure(data.load(dataset(label_map=merged), "train"))
+    stats.store(dataset(label_map=merged), "train", counted)
+    assert stored(label_map=merged) is not None
+    assert stored(label_map=("class_0", ("rest", "class_1"))) is None
     pair_writer(folder / "train", "t9", make_mask([0, 1, 2]))
     assert stored() is None
     assert stats.stored(make_dataset(name="shapes"), "train", Two.classes) is None
