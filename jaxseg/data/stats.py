@@ -52,7 +52,7 @@ class Stats:
             [
                 *lines,
                 void,
-                f"{self.images} images; shares of the labelled pixels; on the right class weights",
+                f"{self.images} images; shares of the labelled pixels; class weights on the right",
                 f"mean RGB ({mean}), std ({std})",
                 "--config.loss.cross_entropy.class_weights=median_frequency takes them by name",
             ]
