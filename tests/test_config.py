@@ -83,7 +83,7 @@ def test_classes_and_their_weights_are_one_word_or_many(tmp_path):
             changed = override_config(load_config(tmp_path), "evaluate", [f"{key}={other}"])
             found = check_config(changed).loss.terms["focal"]["class_weights"]
             assert found in (numbers, ("median_frequency",))
-    with pytest.raises(UserError, match=r"focal\.class_weights is inverse_logs.*did you mean"):
+    with pytest.raises(UserError, match=r"focal\.class_weights is 'inverse_logs'.*did you mean"):
         check_config(parse(file, f"{key}=inverse_logs"))
 
 

@@ -29,7 +29,7 @@ def check(class_weights: Any, key: str) -> None:
     words = [str(value) for value in class_weights if not isinstance(value, int | float)]
     if words and method_of(class_weights) not in METHODS:
         raise UserError(
-            f"{key} is {', '.join(map(str, class_weights))}, expected a number for each class or "
+            f"{key} is {', '.join(map(repr, class_weights))}, expected a number for each class or "
             f"a method's name; {suggest(words[0], METHODS)}"
         )
 
