@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import sys
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jaxseg import defaults, files, models
-from jaxseg.data import pixels
+from jaxseg.data import balancing, pixels
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError, suggest
 
@@ -193,7 +194,7 @@ def check_config(config: ConfigDict) -> Config:
     Raises:
       UserError: what would otherwise only fail later, hours into a run.
     """
-    checked = _section(Config, config.to_dict(), "config.")
+    checked = _section(Config, _with_tuples_of_weights(config.to_dict()), "config.")
     flat = flatten(to_dict(checked))
     for key, interval in RANGES.items():
         values = flat[key] if isinstance(flat[key], tuple) else (flat[key],)
@@ -208,6 +209,7 @@ def check_config(config: ConfigDict) -> Config:
                 raise UserError(
                     f"config.{where}.{name}.weight is {term.get('weight')}, expected 0 or more"
                 )
+            balancing.check(term.get("class_weights", ()), f"config.{where}.{name}.class_weights")
     low, high = checked.augment.scale
     if low > high:
         raise UserError(f"config.augment.scale is ({low}, {high}), expected the smaller one first")
@@ -219,6 +221,15 @@ def check_config(config: ConfigDict) -> Config:
                 f"dataset.channels is {checked.dataset.channels}: set --config.augment.{key}=0"
             )
     return checked
+
+
+def _with_tuples_of_weights(values: dict[str, Any]) -> dict[str, Any]:
+    """A name of class weights as a tuple of one, whose type takes any override when stored."""
+    loss = values.get("loss", {})
+    for term in (*loss.values(), *loss.get("aux", {}).values()):
+        if isinstance(term, dict) and not isinstance(term.get("class_weights", ()), tuple | list):
+            term["class_weights"] = (term["class_weights"],)
+    return values
 
 
 def _section(cls: Any, values: dict[str, Any], prefix: str) -> Any:
@@ -241,6 +252,9 @@ def _section(cls: Any, values: dict[str, Any], prefix: str) -> Any:
 
 def _of_type(kind: Any, value: Any, key: str) -> Any:
     """`value`, as a float or tuple if `kind` is one; raises UserError if it is none of `kind`."""
+    if isinstance(kind, types.UnionType):
+        kinds = typing.get_args(kind)
+        kind = next((k for k in kinds if isinstance(value, typing.get_origin(k) or k)), kind)
     if typing.get_origin(kind) is tuple and isinstance(value, tuple | list):
         kinds = typing.get_args(kind)
         if kinds[-1] is ...:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from jaxseg.errors import UserError, suggest
 
@@ -41,6 +41,9 @@ class Dataset:
     # What examples' names begin with that must not be in two splits, such as r"(\w+)_\d+" for the
     # sequence of a frame, or the patient: a regular expression, for `jaxseg data check`.
     group: str = ""
+    # The run's classes, made of those of the data: ("road", ("vehicle", "car", "bus")) keeps road,
+    # merges car and bus, and makes the rest void, see jaxseg/data/label_map.py; (): as they are.
+    label_map: tuple[str | tuple[str, ...], ...] = ()
     cache: bool = False  # keep decoded examples in memory: for sets of a few gigabytes
     # What the model sees of an image: 1 channel is grey (RGB by its luma), 3 are RGB (grey is
     # repeated), any other number is that of the files' own channels, such as a satellite's bands.
@@ -207,7 +210,12 @@ def get_config(arg: str) -> ConfigDict:
         # the fastest that was measured on this kind of device; or one of the operation's LOWERINGS
         lowerings=dict.fromkeys(catalogue.OPERATIONS, "measured"),
     )
-    return ConfigDict(to_dict(config))
+    values = to_dict(config)
+    for term in (*values["loss"].values(), *values["loss"]["aux"].values()):
+        if isinstance(term, dict) and "class_weights" in term:
+            # numbers or a name, where ml_collections would insist on the type of the default
+            term["class_weights"] = config_dict.FieldReference((), field_type=object)
+    return ConfigDict(values)
 
 
 def to_dict(section: Any) -> dict[str, Any]:

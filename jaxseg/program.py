@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from jaxseg import (
     state,
     steps,
 )
+from jaxseg.class_weights import with_numbers
 from jaxseg.compilation import Announce, Announced
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
@@ -68,7 +70,12 @@ class Program:
 
 
 def build_program(
-    config: Config, classes: Classes, announce: Announce, *, cached: int = 0
+    config: Config,
+    classes: Classes,
+    announce: Announce,
+    *,
+    cached: int = 0,
+    class_weights: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> Program:
     """Bind the pure steps to everything the config fixes, and compile them for this machine.
 
@@ -77,14 +84,17 @@ def build_program(
       classes: of the data.
       announce: is told what compiles, and how much memory it needs.
       cached: bytes of examples that training will keep in memory.
+      class_weights: those that losses name, by method, see `class_weights.for_training`.
 
     Raises:
       UserError: a name or number of the config is wrong.
     """
     num_classes = len(classes)
     check_parts(config)
-    loss = losses.build(config.loss.terms, num_classes=num_classes, void=classes.void)
-    aux_loss = losses.build_aux(config.loss.aux, num_classes=num_classes, void=classes.void)
+    terms = with_numbers(config.loss.terms, class_weights, "config.loss")
+    aux_terms = with_numbers(config.loss.aux, class_weights, "config.loss.aux")
+    loss = losses.build(terms, num_classes=num_classes, void=classes.void)
+    aux_loss = losses.build_aux(aux_terms, num_classes=num_classes, void=classes.void)
     scorers = evaluators.build(config.evals, classes)
     devices = parallel.create(config.parallel, fsdp=config.fsdp)
     name = config.model.name

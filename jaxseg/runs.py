@@ -24,6 +24,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -92,8 +93,11 @@ def open_run(
     config = check_config(changed)
     folder = workdir / CHECKPOINTS
     number = checkpoint.find(folder, str(step))
-    classes = Classes.from_dict(checkpoint.load_meta(folder, number)["classes"])
-    program = build_program(config, classes, announce=announce)
+    facts = checkpoint.load_meta(folder, number)
+    classes = Classes.from_dict(facts["classes"])
+    # of a run of an earlier version there are none, and it named none
+    weights = facts.get("class_weights", {})
+    program = build_program(config, classes, announce=announce, class_weights=weights)
     state, meta = checkpoint.load(
         folder,
         number,
@@ -173,7 +177,7 @@ def check_same_share(dataset: Any, split: str, workdir: Path) -> None:
 
 
 class Record:
-    """`run.json`: the run's status, its data and their sizes, and one entry for each start of it.
+    """`run.json`: the run's status, what is known of its data, and one entry for each start of it.
 
     A context: the status is "running" inside; after it "finished" or "stopped", as `end` was told,
     or "failed", with the reason in one line, if an exception came through.
@@ -187,6 +191,7 @@ class Record:
         data: str,
         config: str,
         sizes: Mapping[str, Any] | None = None,
+        class_weights: Mapping[str, Sequence[float]] = MappingProxyType({}),
         write: bool = True,
     ):
         self._path, self._write = workdir / RECORD, write
@@ -195,6 +200,7 @@ class Record:
         except (OSError, ValueError):
             self._values = {"started": _now(), "starts": []}
         self._values |= {"data": data, "config": config, "sizes": sizes}
+        self._values["class_weights"] = dict(class_weights)
         self._start = {
             "started": _now(),
             "from_step": step,

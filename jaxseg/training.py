@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from jaxseg import (
     checkpoint,
+    class_weights,
     compilation,
     data,
     evaluation,
@@ -36,7 +37,7 @@ from jaxseg.metrics import percent
 from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.overrides import override_config, read_config
 from jaxseg.parallel import check_batch_size
-from jaxseg.program import Program, build_program
+from jaxseg.program import Program, build_program, check_parts
 from jaxseg.progress import Progress
 from jaxseg.state import TrainState
 from jaxseg.stopping import Stop
@@ -149,10 +150,18 @@ def _train(
         runs.check_same_data(data_identity, workdir)
     classes = train_source.classes
     sizes = Sizes.of(train_source, config.augment.scale)
-    facts = {"classes": classes.to_dict(), "sizes": sizes.to_dict() if sizes else None}
+    check_parts(config)  # class weights may take all images to be read
+    weights = class_weights.for_training(config, train_source, splits.train, progress.say)
+    facts = {
+        "classes": classes.to_dict(),
+        "sizes": sizes.to_dict() if sizes else None,
+        "class_weights": weights,
+    }
     first = hosts.is_first()
     cached = memory.of_cached(config, (train_source, val_source))
-    program = build_program(config, classes, announce=progress.say, cached=cached)
+    program = build_program(
+        config, classes, announce=progress.say, cached=cached, class_weights=weights
+    )
     higher_is_better = evaluation.is_higher_better(program, config)
     check_batch_size(config.batch_size, program.parallel.num_devices, config.grad_accum_steps)
     weigh = borders.weigher(config.loss, classes)
@@ -181,6 +190,7 @@ def _train(
         data=data_identity,
         config=digest(config),
         sizes=facts["sizes"],
+        class_weights=weights,
         write=first,
     )
     trace = profiling.Profile(traced, workdir, pause=progress.pause)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from jaxseg import models
 from jaxseg.config import check_config, check_unchanged, load_config, store_config
 from jaxseg.errors import UserError
-from jaxseg.overrides import define_flag, parse_flags
+from jaxseg.overrides import define_flag, override_config, parse_flags
 
 FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 
@@ -58,6 +58,33 @@ def test_a_run_keeps_its_tuples(tmp_path):
     config = parse("--config=configs/camvid.py:fcn")
     store_config(check_config(config), tmp_path)
     assert load_config(tmp_path).to_dict() == config.to_dict()
+
+
+def test_classes_and_their_weights_are_one_word_or_many(tmp_path):
+    """In a config file and on the command line, and once more when a run's own are changed."""
+    key, file = "--config.loss.focal.class_weights", "--config=configs/camvid.py:fcn"
+    numbers = tuple(float(i) for i in range(11))
+    maps = [
+        ("--config.dataset.label_map=Road", ("Road",)),
+        ("--config.dataset.label_map=('Road',('vehicle','Car'))", ("Road", ("vehicle", "Car"))),
+        ("--config.dataset.label_map=(('vehicle','Car'),)", (("vehicle", "Car"),)),
+    ]
+    for word, expected in maps:
+        assert check_config(parse(file, word)).dataset.label_map == expected
+    for given, expected in (("inverse_log", ("inverse_log",)), (str(numbers), numbers)):
+        config = parse(file, f"{key}={given}")
+        checked = check_config(config)
+        assert checked.loss.terms["focal"]["class_weights"] == expected
+        config = parse(file)
+        config.loss.focal.class_weights = given if expected != numbers else numbers
+        assert check_config(config) == checked
+        store_config(checked, tmp_path)
+        for other in ("median_frequency", str(numbers)):
+            changed = override_config(load_config(tmp_path), "evaluate", [f"{key}={other}"])
+            found = check_config(changed).loss.terms["focal"]["class_weights"]
+            assert found in (numbers, ("median_frequency",))
+    with pytest.raises(UserError, match=r"focal\.class_weights is 'inverse_logs'.*did you mean"):
+        check_config(parse(file, f"{key}=inverse_logs"))
 
 
 def test_a_run_of_an_earlier_version_goes_on_as_it_was(tmp_path, capsys):
@@ -143,6 +170,8 @@ def test_colours_are_for_rgb(tiny_config, key):
         ({"total_steps": "many"}, r"config\.total_steps is 'many', expected int"),
         ({"fsdp": 1}, r"config\.fsdp is 1, expected bool"),
         ({"augment.crop_size": (64, 64.5)}, r"config\.augment\.crop_size is 64\.5, expected int"),
+        ({"dataset.label_map": ("a", 3)}, r"label_map is 3, expected str \| tuple\[str, \.\.\.\]"),
+        ({"dataset.label_map": (("a", 3),)}, r"label_map is 3, expected str"),
         ({"augment.crop": (64, 64)}, r"no key config\.augment\.crop: did you mean 'crop_size'"),
     ],
 )

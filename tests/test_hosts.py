@@ -23,6 +23,7 @@ ARGS = {
     "total_steps": 20, "batch_size": 4, "log_every": 1, "num_predictions": 1,
     "dataset.image_size": "(32, 32)", "dataset.train_examples": 10, "dataset.val_examples": 7,
     "augment.crop_size": "(32, 32)", "augment.scale": "(0.8, 1.2)", "ema_decay": 0.9,
+    "loss.cross_entropy.class_weights": "root_median_frequency",
     "evals": "('miou', 'per_image', 'boundary')", "eval.every": 10, "eval.batch_size": 4,
     "checkpoint.every": 5,
     # Adam would blow rounding up, dividing gradients near zero by their own size; and rounding

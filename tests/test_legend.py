@@ -43,6 +43,16 @@ def test_the_background_has_no_entry():
     assert entries(np.array([[0, 65535]]), classes) == [(None, "nothing painted", "")]
 
 
+def test_void_comes_last_if_asked_for():
+    classes = numbered(3)
+    mask = np.array([[0, 65535, 65535, 2]])
+    thing = (2, "thing 2", "25 %")
+    assert entries(mask, classes, with_void=True) == [thing, (3, "void", "50 %")]
+    assert entries(mask[:, :1], classes, with_void=True) == [(None, "nothing painted", "")]
+    box = np.asarray(legend(mask[:, 1:3], classes, 600, with_void=True)).astype(int)
+    assert (abs(box - 128).max(-1) == 0).any()  # grey between the lines of its box
+
+
 def test_of_many_classes_the_largest_are_named_largest_first():
     classes = numbered(1000)
     sizes = np.random.default_rng(0).permutation(LEGEND_ENTRIES + 37) + 1

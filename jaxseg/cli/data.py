@@ -15,7 +15,7 @@ def data(argv: Sequence[str]) -> None:
     jaxseg data prepare NAME --source PATH [--source PATH ...] [--data_dir DIR]
     jaxseg data prepare tfds --builder NAME [--source DIR] [--data_dir DIR]
     jaxseg data check --config FILE[:ARG] [--out suspects.png] [--config.KEY=VALUE ...]
-    jaxseg data show --config FILE[:ARG] --out grid.png [--config.KEY=VALUE ...]
+    jaxseg data show --config FILE[:ARG] --out grid.png [--count N] [--config.KEY=VALUE ...]
     jaxseg data stats --config FILE[:ARG] [--split train] [--config.KEY=VALUE ...]
 
       prepare   check local files and store them for TFDS; NAME is a file of jaxseg/data/sets,
@@ -25,8 +25,9 @@ def data(argv: Sequence[str]) -> None:
       check     read all splits once: unreadable files, wrong labels, images that are in two splits,
                 classes that never occur, statistics; exit code 1 if anything is wrong. --out draws
                 what is suspect
-      show      draw augmented examples with their labels, as training sees them
-      stats     count the pixels of each class, and print median-frequency weights
+      show      draw examples of every class, rare classes first: image and labels, as they are
+                and as training augments them. --count says how many, else as many as it takes
+      stats     count the pixels of each class, and print the class weights that follow
       --data_dir DIR           where prepared data sets live; else config.dataset.data_dir, then
                                TFDS_DATA_DIR, then ~/tensorflow_datasets
 
@@ -109,25 +110,35 @@ def _draw(picture: Any, out: str | None) -> None:
 
 def _show(argv: Sequence[str]) -> None:
     values = flags.define(config=True)
-    flags.string(values, "data_dir", "out")
+    flags.string(values, "data_dir", "out", "count")
     config = flags.parse_config(values, "data show", argv)
     out = Path(flags.required(values, "data show", "out"))
+    count = flags.count(values, "data show", "count") if values["count"].value else None
+    if count == 0:
+        raise UserError("data show: --count is 0, expected 1 or more")
     config, source = open_source(config, values["data_dir"].value, "train")
     from jaxseg.data.borders import weigher
-    from jaxseg.data.stats import training_grid
-    from jaxseg.program import build_program
+    from jaxseg.data.contact_sheet import contact_sheet
+    from jaxseg.data.selection import select
+    from jaxseg.ops.norm import GLOBAL
+    from jaxseg.program import build_model, check_parts
 
-    program = build_program(config, source.classes, announce=print)
-    picture = training_grid(
+    check_parts(config)
+    model = build_model(config, len(source.classes), GLOBAL)
+    skipped = _skipped(config)
+    selection = select(source, count, skipped)
+    picture = contact_sheet(
         source,
+        selection,
         augment=config.augment,
         mean=config.dataset.mean,
         bits=config.dataset.bits,
         seed=config.seed,
         weigh=weigher(config.loss, source.classes),
-        context=program.model.context,
-        skipped=_skipped(config),
+        context=model.context,
+        skipped=skipped,
     )
+    print(selection.about(source.classes.names, len(source)))
     _save(picture, out)
 
 
@@ -143,10 +154,17 @@ def _stats(argv: Sequence[str]) -> None:
     values = flags.define(config=True)
     flags.string(values, "data_dir", split="train")
     config = flags.parse_config(values, "data stats", argv)
-    _, source = open_source(config, values["data_dir"].value, values["split"].value)
-    from jaxseg.data.stats import measure
+    split = values["split"].value
+    config, source = open_source(config, values["data_dir"].value, split)
+    from jaxseg.data import split_of, stats
 
-    print(measure(source, _skipped(config)).table())
+    split = split_of(config.dataset, split)
+    if (counted := stats.stored(config.dataset, split, source.classes)) is None:
+        skipped = _skipped(config)
+        counted = stats.measure(source, skipped)
+        if not skipped:
+            stats.store(config.dataset, split, counted)
+    print(counted.table())
 
 
 def _skipped(config: Any) -> Any:

@@ -128,7 +128,7 @@ def _as_config_says(source: str, values: Any) -> tuple[Any, Any, Any]:
 def _classes(config: Any) -> Any:
     """The classes of the config's data set, whether or not it is prepared on this machine."""
     from jaxseg import data
-    from jaxseg.data import preparation
+    from jaxseg.data import label_map, preparation
 
     try:
         return data.load(config.dataset, data.split_of(config.dataset, "train")).classes
@@ -137,4 +137,4 @@ def _classes(config: Any) -> Any:
         classes = getattr(builder, "CLASSES", None)
         if classes is None:
             raise
-        return classes
+        return label_map.mapped_classes(classes, config.dataset.label_map)

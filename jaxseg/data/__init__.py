@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.data import digests, pipeline, preparation
+from jaxseg.data.label_map import Mapped, mapped_classes
 from jaxseg.data.pixels import RGB, PixelFormat
 from jaxseg.data.preparation import prepare, resolve, resolve_data_dir
 from jaxseg.data.source import Cached, Classes, Converted, Example, Source
@@ -31,15 +32,15 @@ def load(dataset: Any, split: str) -> Source:
     """One split of the data set that a config's `dataset` part describes.
 
     Args:
-      dataset: name, data_dir, source, cache, channels, bits, and what the data set's own file
-        reads.
+      dataset: name, data_dir, source, label_map, cache, channels, bits, and what the data set's own
+        file reads.
       split: a split's name, or a TFDS slice of one such as "train[:80%]".
 
     Raises:
-      UserError: an unknown name or split, a data set that is not prepared and can't be, an image
-        of other channels than `dataset` says (the first one is looked at), or a label that is
-        neither a class nor void among a few of data made on the fly. All others are checked when
-        they are read by `pipeline`.
+      UserError: an unknown name or split, a data set that is not prepared and can't be, a label
+        map of other classes, an image of other channels than `dataset` says (the first one is
+        looked at), or a label that is neither a class nor void among a few of data made on the
+        fly. All others are checked when they are read by `pipeline`.
     """
     pixels = PixelFormat.of(dataset)
     if directory := resolve(dataset):
@@ -50,6 +51,8 @@ def load(dataset: Any, split: str) -> Source:
         source = preparation.module(dataset.name).load(dataset, split)
         if pixels != RGB:
             source = Converted(source, pixels)
+    if dataset.label_map:
+        source = Mapped(source, dataset.label_map)
     if dataset.cache:
         source = Cached(source)
     # preparing checks every label
@@ -110,12 +113,16 @@ def split_of(dataset: Any, name: str) -> str:
 def identity(dataset: Any) -> str:
     """The data that a run trains and validates on, by its content.
 
-    A digest of the classes' names, order and void id and one per split of the examples: where the
-    files are and which colours classes are drawn in does not matter. "" for data made on the fly,
-    which the config describes. Raises UserError as `load` does.
+    A digest of the names, order and void id of the run's classes and one per split of the examples
+    as they were prepared: where the files are and which colours classes are drawn in does not
+    matter. "" for data made on the fly, which the config describes. Raises UserError as `load`
+    does.
     """
     if not (directory := resolve(dataset)):
         return ""
+    from jaxseg.data.builder import read_classes
+
+    classes = mapped_classes(read_classes(directory), dataset.label_map)
     contents = digests.contents(directory)
     found = _splits(dataset, directory)
     named = re.findall(r"\w+", f"{found.train} {found.val}")
@@ -123,4 +130,4 @@ def identity(dataset: Any) -> str:
     parts = [f"{split} {contents[split]}" for split in used]
     if found.note:  # a later version may choose another share
         parts.append(f"val is {found.val}")
-    return ", ".join((f"classes {digests.of_classes(directory)}", *parts))
+    return ", ".join((f"classes {digests.of_classes(classes)}", *parts))

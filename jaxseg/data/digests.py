@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ import numpy as np
 from jaxtyping import Int32
 from tqdm import tqdm
 
+from jaxseg.data.source import Classes
+
 CONTENTS, SOURCE, SHARED = "contents.json", "source.json", "shared.json"
+STATS = "stats"  # a folder
 LENGTH = 16  # hexadecimal digits: 64 bits tell a researcher's data sets apart
 
 
@@ -96,6 +99,28 @@ def store_contents(directory: Path, known: dict[str, str]) -> None:
     _write(directory / CONTENTS, known)
 
 
+def store_stats(
+    directory: Path, split: str, classes: Classes, reading: str, row: Sequence[float]
+) -> None:
+    """Keeps with a folder of records what was counted of a split with these classes.
+
+    `reading` tells how images and labels were read from the records.
+    """
+    path = _stats_path(directory, split, classes, reading)
+    _write(path, {"split": split, "classes": classes.names, "row": row})
+
+
+def stored_stats(directory: Path, split: str, classes: Classes, reading: str) -> list[float] | None:
+    """What `store_stats` kept there of the same records; None if it did not."""
+    return _read(_stats_path(directory, split, classes, reading)).get("row")
+
+
+def _stats_path(directory: Path, split: str, classes: Classes, reading: str) -> Path:
+    of_records = (f"{name} {digest}" for name, digest in sorted(contents(directory).items()))
+    key = _digest(*of_records, split, of_classes(classes), reading)
+    return directory / STATS / f"{key}.json"
+
+
 def of_image(image: bytes) -> bytes:
     """A digest of an image file."""
     return hashlib.sha256(image).digest()
@@ -114,11 +139,8 @@ def of_examples(digests: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:LENGTH]
 
 
-def of_classes(directory: Path) -> str:
-    """A digest of names, order and void id of the classes in a folder of records."""
-    from jaxseg.data.builder import read_classes
-
-    classes = read_classes(directory)
+def of_classes(classes: Classes) -> str:
+    """A digest of the classes' names, order and void id."""
     return _digest(*classes.names, str(classes.void))
 
 

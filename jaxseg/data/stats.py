@@ -1,21 +1,21 @@
-"""What to look at before training: class frequencies, class weights, augmented examples."""
+"""How many pixels each class has, what weights follow from that, and the images' mean and std."""
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int64
-from PIL import Image
 from tqdm import tqdm
 
-from jaxseg.data.borders import Weigh
-from jaxseg.data.pipeline import Skipped, read, train_batches
+from jaxseg.data import balancing, digests
+from jaxseg.data.pipeline import Skipped, read
 from jaxseg.data.pipeline.reading import WORKERS, read_ahead
+from jaxseg.data.pixels import PixelFormat
+from jaxseg.data.preparation import resolve
 from jaxseg.data.source import Classes, Example, Source
-from jaxseg.drawing import colourise, grid, overlay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,44 +31,50 @@ class Stats:
     mean: Float[np.ndarray, " channels"]  # of the images, in the units of their values
     std: Float[np.ndarray, " channels"]
 
-    @property
-    def weights(self) -> Float[np.ndarray, " classes"]:
-        """Median frequency balancing (SegNet, section 4; Eigen and Fergus 2015, section 6.3.2).
-
-        freq(c) is the pixels of c over all pixels, void ones too, of the images where c is present;
-        the weight is median(freq) / freq(c). A class that never occurs gets 0, outside the median.
-        """
-        frequency = self.pixels / np.maximum(self.where_present, 1)
-        weights = np.zeros(len(self.classes))
-        seen = self.pixels > 0
-        if seen.any():
-            weights[seen] = np.median(frequency[seen]) / frequency[seen]
-        return weights
+    def weights(self, method: str) -> Float[np.ndarray, " classes"]:
+        """The weight of each class by one of `balancing.METHODS`."""
+        return balancing.weights(method, self.pixels, self.where_present)
 
     def table(self) -> str:
         labelled = max(int(self.pixels.sum()), 1)
         width = max(len("class"), len("void"), *map(len, self.classes.names))
-        lines = [
-            f"{'':>3}  {'class':<{width}}  {'pixels':>13}  {'share %':>7}  {'images':>7}  weight"
-        ]
-        columns = zip(self.classes.names, self.pixels, self.images_with, self.weights, strict=True)
-        for i, (name, pixels, images, weight) in enumerate(columns):
-            lines.append(
-                f"{i:>3}  {name:<{width}}  {pixels:>13,}  {100 * pixels / labelled:>7.3f}  "
-                f"{images:>7}  {weight:.4f}"
-            )
+        weights = [self.weights(method) for method in balancing.METHODS]
+        head = f"{'':>3}  {'class':<{width}}  {'pixels':>13}  {'share %':>7}  {'images':>7}"
+        lines = ["  ".join((head, *balancing.METHODS))]
+        columns = zip(self.classes.names, self.pixels, self.images_with, *weights, strict=True)
+        for i, (name, pixels, images, *each) in enumerate(columns):
+            shown = [f"{w:>{len(m)}.4f}" for m, w in zip(balancing.METHODS, each, strict=True)]
+            share = 100 * pixels / labelled
+            line = f"{i:>3}  {name:<{width}}  {pixels:>13,}  {share:>7.3f}  {images:>7}"
+            lines.append("  ".join((line, *shown)))
         void = f"{self.classes.void:>3}  {'void':<{width}}  {self.void_pixels:>13,}"
         mean, std = (", ".join(f"{x:.1f}" for x in v) for v in (self.mean, self.std))
-        weights = ", ".join(f"{w:.4f}" for w in self.weights)
         return "\n".join(
             [
                 *lines,
                 void,
-                f"{self.images} images; shares of the labelled pixels; median-frequency weights",
+                f"{self.images} images; shares of the labelled pixels; class weights on the right",
                 f"mean ({mean}), std ({std})",
-                f"--config.loss.cross_entropy.class_weights='({weights})'",
+                "--config.loss.cross_entropy.class_weights=median_frequency takes them by name",
             ]
         )
+
+    def row(self) -> Float[np.ndarray, " k"]:
+        """The sums that these are of: they add up over the parts of a split, see `of_rows`."""
+        size = int(self.pixels.sum()) + self.void_pixels
+        counts = (self.pixels, self.images_with, self.where_present)
+        moments = (size * self.mean, size * (self.std**2 + self.mean**2))
+        return np.concatenate([[self.images, self.void_pixels], *counts, *moments])
+
+    @classmethod
+    def of_rows(cls, classes: Classes, rows: Float[np.ndarray, "parts k"]) -> "Stats":
+        """Of all parts of a split together; counts are exact below 2^53."""
+        total, n = rows.sum(0), len(classes)
+        images, void_pixels = total[:2].astype(np.int64).tolist()
+        pixels, images_with, where_present = total[2 : 2 + 3 * n].reshape(3, n).astype(np.int64)
+        moments = total[2 + 3 * n :].reshape(2, -1) / max(int(pixels.sum()) + void_pixels, 1)
+        mean, std = moments[0], np.sqrt(np.maximum(moments[1] - moments[0] ** 2, 0))
+        return cls(classes, images, pixels, void_pixels, images_with, where_present, mean, std)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +114,15 @@ def combine(classes: Classes, counts: Iterable[Counts]) -> Stats:
     return Stats(classes, images, pixels, void_pixels, images_with, where_present, mean, std)
 
 
-def measure(source: Source, skipped: Skipped | None = None) -> Stats:
+def measure(
+    source: Source, skipped: Skipped | None = None, *, part: tuple[int, int] = (0, 1)
+) -> Stats:
     """Reads every example of `source` once, by several threads.
 
-    Those that can't be read go to `skipped`.
+    Args:
+      source: the examples.
+      skipped: gets those that can't be read.
+      part: (i, n) reads every n-th example from the i-th, for one of n processes.
 
     Raises:
       UnreadableError: an example can't be read, and there is no `skipped`.
@@ -122,52 +133,34 @@ def measure(source: Source, skipped: Skipped | None = None) -> Stats:
         example = read(source, index, skipped)
         return None if example is None else count(example, source.classes)
 
-    jobs = (functools.partial(counted, index) for index in range(len(source)))
+    indices = range(part[0], len(source), part[1])
+    jobs = (functools.partial(counted, index) for index in indices)
     found = read_ahead(jobs, WORKERS, ahead=4 * WORKERS)
-    shown = tqdm(found, "counting pixels", len(source), unit="image", disable=None)
+    shown = tqdm(found, "counting pixels", len(indices), unit="image", disable=None)
     return combine(source.classes, (each for each in shown if each is not None))
 
 
-def training_grid(
-    source: Source,
-    *,
-    augment: Any,
-    mean: Sequence[float | int],
-    bits: int = 8,
-    seed: int,
-    weigh: Weigh | None = None,
-    context: int = 0,
-    skipped: Skipped | None = None,
-    examples: int = 6,
-) -> Image.Image:
-    """The first `examples` augmented pairs of a training run, as the model gets them.
+def stored(dataset: Any, split: str, classes: Classes) -> Stats | None:
+    """What `store` kept of a split; None if it was never counted, or is made on the fly.
 
-    Columns: the image, the label in colours, and an overlay with a legend; with `weigh`
-    the weights it adds, black for none and white for the picture's largest.
+    Args:
+      dataset: a config's `dataset` part.
+      split: its name or a TFDS slice.
+      classes: of the run.
     """
-    with train_batches(
-        source,
-        start=0,
-        batch_size=examples,
-        seed=seed,
-        augment=augment,
-        mean=mean,
-        bits=bits,
-        workers=2,
-        prefetch=1,
-        weigh=weigh,
-        context=context,
-        skipped=skipped,
-    ) as batches:
-        batch = next(batches)
-    classes = source.classes
-    rows = [
-        (image, colourise(label, classes), overlay(image, label, classes))
-        for image, label in zip(batch.image, batch.label, strict=True)
-    ]
-    if batch.weight is None:
-        return grid(rows, titles=("image", "label", "overlay"))
-    largest = max(float(batch.weight.max()), 1e-9)
-    shades = np.round(255 / largest * batch.weight).astype(np.uint8)
-    rows = [(*row, s[..., None].repeat(3, -1)) for row, s in zip(rows, shades, strict=True)]
-    return grid(rows, titles=("image", "label", "overlay", f"added weight, 0 to {largest:.1f}"))
+    if not (directory := resolve(dataset)):
+        return None
+    row = digests.stored_stats(directory, split, classes, _reading(dataset))
+    return None if row is None else Stats.of_rows(classes, np.array([row]))
+
+
+def store(dataset: Any, split: str, stats: Stats) -> None:
+    """Keeps the statistics beside the prepared data, so that its images are read once."""
+    if directory := resolve(dataset):
+        row = stats.row().tolist()
+        digests.store_stats(directory, split, stats.classes, _reading(dataset), row)
+
+
+def _reading(dataset: Any) -> str:
+    """What of a config's `dataset` part changes the pixels that are read from its records."""
+    return repr((tuple(dataset.label_map), PixelFormat.of(dataset)))

@@ -17,7 +17,8 @@ class Loss:
     Unlike PyTorch's weighted mean, a batch of rare classes therefore weighs more.
     """
 
-    # One factor for each class of a pixel's truth, or empty; `jaxseg data stats` prints them.
+    # One factor for each class of a pixel's truth, or empty. A config may name a method instead,
+    # such as "median_frequency" (jaxseg/data/balancing.py); `jaxseg data stats` prints all three.
     class_weights: tuple[float, ...] | Array = ()
     # The share of the target that is spread evenly over all classes (Szegedy et al. 2016, sec. 7).
     label_smoothing: float = 0.0

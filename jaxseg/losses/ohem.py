@@ -34,7 +34,7 @@ class Loss:
 
     threshold: float = 0.7
     min_share: float = 0.0625
-    # One factor for each class of a pixel's truth, or empty.
+    # One factor for each class of a pixel's truth, or empty; in a config a method's name, too.
     class_weights: tuple[float, ...] | Array = ()
 
     unit = "batch"

@@ -10,13 +10,19 @@ QUICK = ["--config", "configs/quickstart.py:unet,width=4,depth=1"]
 
 
 def test_data_show_and_stats(tmp_path, jaxseg):
-    code, _, _ = jaxseg("data", "show", *QUICK, "--out", tmp_path / "grid.png")
+    words = [*QUICK, "--config.dataset.train_examples=5"]
+    show = ["data", "show", *words, "--out", tmp_path / "grid.png"]
+    code, out, _ = jaxseg(*show, "--count=3")
     assert code == 0
-    assert Image.open(tmp_path / "grid.png").width > 500
-    code, out, _ = jaxseg("data", "stats", *QUICK, "--config.dataset.train_examples=5")
+    assert out.startswith("3 of 5 examples")
+    assert Image.open(tmp_path / "grid.png").width > 1600
+    code, _, err = jaxseg(*show, "--count=0")
+    assert (code, "--count is 0, expected 1 or more" in err) == (2, True)
+    label_map = "--config.dataset.label_map=(('round','circle'),'square')"
+    code, out, _ = jaxseg("data", "stats", *words, label_map)
     assert code == 0
     assert "5 images" in out
-    assert "class_weights" in out
+    assert [line.split()[1] for line in out.splitlines()[1:4]] == ["round", "square", "void"]
 
 
 def test_data_check_says_what_is_wrong_with_records_and_with_files(tmp_path, jaxseg):

@@ -67,7 +67,7 @@ def augment_config(**changes) -> ConfigDict:
 
 
 def dataset_config(**changes) -> ConfigDict:
-    values = {"name": "folder", "data_dir": "", "source": "", "cache": False}
+    values = {"name": "folder", "data_dir": "", "source": "", "label_map": (), "cache": False}
     values |= {"channels": 3, "bits": 8}
     values |= {"train_split": "train", "val_split": "val"}
     config = ConfigDict({**values, **changes})

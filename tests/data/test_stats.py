@@ -1,6 +1,7 @@
 import numpy as np
 
-from jaxseg.data import stats
+from jaxseg import data
+from jaxseg.data import digests, stats
 from jaxseg.data.source import Classes, Example
 
 
@@ -27,7 +28,8 @@ def test_by_hand():
     assert measured.void_pixels == 2
     assert measured.images_with.tolist() == [2, 1, 0]
     # freq: 5/8 and 1/4, median 7/16
-    np.testing.assert_allclose(measured.weights, [(7 / 16) / (5 / 8), (7 / 16) / (1 / 4), 0])
+    weights = measured.weights("median_frequency")
+    np.testing.assert_allclose(weights, [(7 / 16) / (5 / 8), (7 / 16) / (1 / 4), 0])
     np.testing.assert_allclose(measured.mean, Two.images.reshape(-1, 3).mean(0))
     np.testing.assert_allclose(measured.std, Two.images.reshape(-1, 3).std(0))
 
@@ -43,35 +45,55 @@ def test_the_images_may_have_any_channels_and_16_bits():
 
 def test_the_table_has_a_line_a_class():
     lines = stats.measure(Two()).table().splitlines()
-    assert lines[1].split() == ["0", "a", "5", "83.333", "2", "0.7000"]
-    assert lines[3].split() == ["2", "c", "0", "0.000", "0", "0.0000"]
-    assert lines[-1] == "--config.loss.cross_entropy.class_weights='(0.7000, 1.7500, 0.0000)'"
+    assert lines[0].split()[-3:] == ["median_frequency", "root_median_frequency", "inverse_log"]
+    assert lines[1].split() == ["0", "a", "5", "83.333", "2", "0.7000", "0.8367", "1.6208"]
+    assert lines[3].split() == ["2", "c", "0", "0.000", "0", "0.0000", "0.0000", "0.0000"]
+    assert "--config.loss.cross_entropy.class_weights=median_frequency" in lines[-1]
 
 
-def test_the_grid_shows_what_training_sees(array_source, make_augment):
-    picture = stats.training_grid(
-        array_source([(32, 32)] * 4),
-        augment=make_augment(crop_size=(32, 32)),
-        mean=(0, 0, 0),
-        seed=0,
-        examples=3,
-    )
-    assert picture.width > 3 * 512
-    assert picture.height > 3 * 512
+def test_the_parts_of_a_split_add_up_to_it(array_source):
+    source = array_source([(4 + i, 9) for i in range(7)])
+    whole = stats.measure(source)
+    rows = np.array([stats.measure(source, part=(i, 3)).row() for i in range(3)])
+    together = stats.Stats.of_rows(source.classes, rows)
+    assert (together.images, together.void_pixels) == (7, whole.void_pixels)
+    for counted in ("pixels", "images_with", "where_present"):
+        np.testing.assert_array_equal(getattr(together, counted), getattr(whole, counted))
+    np.testing.assert_allclose(together.mean, whole.mean)
+    np.testing.assert_allclose(together.std, whole.std)
 
 
-def test_the_grid_shows_the_weights(array_source, make_augment):
-    def weigh(label):
-        return np.where(np.arange(32) < 16, 0, 5).astype(np.float32) + np.zeros_like(label, "f")
+def test_what_was_counted_is_kept_for_the_same_data_split_and_classes(
+    folder, tmp_path, make_dataset, pair_writer, make_mask
+):
+    def dataset(**changes):
+        return make_dataset(data_dir=str(tmp_path / "out"), source=str(folder), **changes)
 
-    picture = stats.training_grid(
-        array_source([(32, 32)]),
-        augment=make_augment(crop_size=(32, 32)),
-        mean=(0, 0, 0),
-        seed=0,
-        weigh=weigh,
-        examples=1,
-    )
-    last = np.asarray(picture)[28 : 28 + 512, -6 - 512 : -6]
-    assert (last[:, :256] == 0).all()
-    assert (last[:, 256:] == 255).all()
+    def stored(split="train", **changes):
+        classes = data.load(dataset(**changes), split).classes
+        return stats.stored(dataset(**changes), split, classes)
+
+    assert stored() is None
+    counted = stats.measure(data.load(dataset(), "train"))
+    stats.store(dataset(), "train", counted)
+    again = stored()
+    assert again is not None
+    np.testing.assert_allclose(again.row(), counted.row(), rtol=1e-12)
+    assert again.table() == counted.table()
+    directory = data.resolve(dataset())
+    assert directory is not None
+    contents = digests.contents(directory)
+    digests.store_contents(directory, {**contents, "train": "0" * 16})
+    assert stored() is None
+    digests.store_contents(directory, contents)
+    assert stored() is not None
+    assert stored("val") is None
+    assert stored("train[:60%]") is None
+    merged = ("class_0", ("rest", "class_1", "class_2"))
+    counted = stats.measure(data.load(dataset(label_map=merged), "train"))
+    stats.store(dataset(label_map=merged), "train", counted)
+    assert stored(label_map=merged) is not None
+    assert stored(label_map=("class_0", ("rest", "class_1"))) is None
+    pair_writer(folder / "train", "t9", make_mask([0, 1, 2]))
+    assert stored() is None
+    assert stats.stored(make_dataset(name="shapes"), "train", Two.classes) is None
