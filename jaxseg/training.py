@@ -217,7 +217,8 @@ def _train(
     progress.begin(start)
 
     # The loop. At each step: save if due, then evaluate if due, stop if asked, and train on one
-    # batch. The numbers of a step are read while the next one runs, so that the device never waits.
+    # batch. The numbers of a step are read while the next one runs, so that the device never waits:
+    # the batch after it goes to the device meanwhile, since neither `place` nor a step blocks.
     meta = {"config": to_dict(config), **facts}
     scores: dict[str, Any] | None = None
     with contextlib.ExitStack() as closing:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.faults import continued_at, differences, final_state, log, numbers
-from jaxseg import checkpoint, data, defaults, training
+from jaxseg import checkpoint, data, defaults, parallel, training
 from jaxseg.compilation import Announced
 from jaxseg.config import check_config, load_config
 from jaxseg.errors import NonFiniteLossError, UserError
@@ -244,6 +244,54 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
     # between the shapes there are gaps, of void and background
     assert 1 < seen[10.0]["weight"].max() <= 10
     assert (seen[10.0]["weight"][np.isin(seen[10.0]["label"], (1, 2, 3, 4))] == 0).all()
+
+
+def test_the_next_batch_is_on_its_way_before_a_step_is_waited_for(
+    tiny_config, tmp_path, one_device, monkeypatch
+):
+    """A step's numbers are read only once the batch after it is placed and its step asked for."""
+    calls, build, place = [], build_program, parallel.Jit.place
+
+    class EnoughError(Exception):
+        pass
+
+    class Loss:
+        def __init__(self, step):
+            self.step = step
+
+        def is_ready(self):
+            return False
+
+        def __float__(self):  # waits for the step
+            calls.append(f"wait {self.step}")
+            return 1.0
+
+    class Step:
+        compile_seconds = 0.0
+
+        def __call__(self, state, batch):
+            step = sum(call.startswith("step") for call in calls) + 1
+            if step > 4:
+                raise EnoughError
+            calls.append(f"step {step}")
+            return state, {"loss": Loss(step), "grad_norm": 1.0}
+
+    def placed(self, arrays):
+        calls.append("place")
+        return place(self, arrays)
+
+    def with_step(*args, **options):
+        return dataclasses.replace(build(*args, **options), train_step=Step())
+
+    monkeypatch.setattr(parallel.Jit, "place", placed)
+    monkeypatch.setattr(training, "build_program", with_step)
+    tiny_config.eval.every = tiny_config.checkpoint.every = 0
+    with pytest.raises(EnoughError):
+        training.train_and_evaluate(tiny_config, tmp_path)
+    assert calls == [
+        *("place", "step 1", "place", "step 2", "wait 1", "place", "step 3", "wait 2"),
+        *("place", "step 4", "wait 3", "place"),
+    ]
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_device):
