@@ -151,6 +151,7 @@ def _train(
     sizes = Sizes.of(train_source, config.augment.scale)
     facts = {"classes": classes.to_dict(), "sizes": sizes.to_dict() if sizes else None}
     first = hosts.is_first()
+    canvas = pipeline.canvas_of(train_source) if config.augment.on_device else None
     cached = memory.of_cached(config, (train_source, val_source))
     program = build_program(config, classes, announce=progress.say, cached=cached)
     higher_is_better = evaluation.is_higher_better(program, config)
@@ -197,6 +198,7 @@ def _train(
         prefetch=config.pipeline.prefetch,
         weigh=weigh,
         context=program.model.context,
+        canvas=canvas,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),

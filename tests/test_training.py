@@ -246,6 +246,30 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
     assert (seen[10.0]["weight"][np.isin(seen[10.0]["label"], (1, 2, 3, 4))] == 0).all()
 
 
+def test_a_step_gets_whole_images_and_plans_where_the_device_augments(
+    tiny_config, tmp_path, one_device, monkeypatch
+):
+    class SeenError(Exception):
+        pass
+
+    build = build_program
+
+    def with_look(*args, **options):
+        def step(state, batch):
+            raise SeenError({key: value.shape for key, value in batch.items()})
+
+        announced = Announced(mock.Mock(lower=step), "step", announce=print)
+        return dataclasses.replace(build(*args, **options), train_step=announced)
+
+    monkeypatch.setattr(training, "build_program", with_look)
+    tiny_config.augment.update(on_device=True, crop_size=(24, 16))
+    with pytest.raises(SeenError) as caught:
+        training.train_and_evaluate(tiny_config, tmp_path)
+    shapes = caught.value.args[0]
+    assert shapes["image"] == (8, 32, 32, 3)  # the crop is made in the step
+    assert shapes["columns"] == (8, 2, 16)
+
+
 def test_the_next_batch_is_on_its_way_before_a_step_is_waited_for(
     tiny_config, tmp_path, one_device, monkeypatch
 ):

@@ -9,6 +9,8 @@ two rows differ by what a stage takes:
     warp      once per image and mask
     batch     arrays of a whole batch; PyTorch's workers hand theirs to the process that trains
     transfer  to the device; where that is the CPU, PyTorch has nothing to do
+    on device instead of all that after decode: whole images transferred and then warped by the
+              device (`config.augment.on_device`), jaxseg alone
 
 PyTorch's side is what a careful user would write.
 """
@@ -28,7 +30,7 @@ from jaxseg.cli import flags
 IMAGES, SIZE = 64, (375, 500)  # VOC's usual height and width
 CLASSES = 21
 PASS = 256  # images in one measurement: each file is read four times
-STAGES = ("read", "decode", "warp", "batch", "transfer")
+STAGES = ("read", "decode", "warp", "batch", "transfer", "on device")
 EPOCHS = 10  # over which memory is watched
 HEADINGS = ("up to", "workers", "jaxseg, images/s", "PyTorch, images/s", "jaxseg / PyTorch")
 
@@ -100,8 +102,9 @@ def measure(
     for stage in stages:
         how = (folder, config, workers, images, stage)
         passes = {"jaxseg": data_jaxseg.up_to(*how)}
-        with contextlib.suppress(ModuleNotFoundError):
-            passes["PyTorch"] = data_torch.up_to(*how)
+        if stage != "on device":
+            with contextlib.suppress(ModuleNotFoundError):
+                passes["PyTorch"] = data_torch.up_to(*how)
         times = timing.interleaved(passes, seconds=seconds / len(stages))
         speeds[stage] = {name: images / timing.median(each) for name, each in times.items()}
     return speeds

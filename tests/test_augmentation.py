@@ -1,0 +1,148 @@
+"""What the device makes of whole images and plans is what the host makes of them."""
+
+import dataclasses
+import functools
+import re
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from jaxseg import augmentation, data, parallel
+from jaxseg.config import check_config
+from jaxseg.data.palettes import voc_palette
+from jaxseg.data.pipeline import canvas_of, train_batches
+from jaxseg.data.source import Classes
+from jaxseg.defaults import Augment
+from jaxseg.errors import UserError
+from jaxseg.program import build_program
+
+LEVELS = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 8  # see jaxseg/augmentation.py
+SIZES = [(20, 31), (24, 24), (37, 20), (1, 9), (18, 40), (30, 30), (33, 17), (12, 25)]
+COLOURS = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5}
+
+
+class Noise:
+    """Images without two neighbouring pixels alike: each position that is off shows."""
+
+    classes = Classes(("a", "b", "c"), voc_palette(3))
+
+    def __len__(self):
+        return len(SIZES)
+
+    def size(self, index):
+        return SIZES[index]
+
+    def __getitem__(self, index):
+        rng = np.random.default_rng(index)
+        label = rng.integers(0, 3, SIZES[index], np.int32)
+        image = rng.integers(0, 256, (*SIZES[index], 3), np.uint8)
+        return {"image": image, "label": label, "name": str(index)}
+
+
+def batches(config, *, context=0, canvas=None, source=None):
+    return train_batches(
+        source or Noise(), start=0, batch_size=config.batch_size, seed=1, augment=config.augment,
+        mean=config.dataset.mean, workers=1, prefetch=1, context=context, canvas=canvas,
+    )  # fmt: skip
+
+
+def with_augment(config, **changes):
+    config.augment.update(
+        crop_size=(24, 32), scale=(0.5, 2.0), rotate90=True, vertical_flip=True, on_device=True
+    )
+    config.augment.update(changes)
+    return check_config(config)
+
+
+@pytest.mark.parametrize("context", [0, 6])
+@pytest.mark.parametrize("changes", [{}, COLOURS, {"elastic": 3.0}])
+def test_the_device_makes_what_the_host_makes(tiny_config, changes, context):
+    config = with_augment(tiny_config, **changes)
+    device = jax.jit(augmentation.bind(config, void=255, context=context))
+    gain = 8 if changes is COLOURS else 1  # of 1.5 three times, and the rounding
+    differs, mislabelled = [], []
+    with (
+        batches(config, context=context) as wanted,
+        batches(config, context=context, canvas=canvas_of(Noise())) as whole,
+    ):
+        for _ in range(6):
+            want, got = next(wanted), device(next(whole).for_training())
+            assert got["image"].dtype == np.uint8
+            assert got["label"].dtype == np.int32
+            off = np.abs(np.asarray(got["image"]).astype(int) - want.image)
+            assert off.max() <= LEVELS * gain
+            differs.append((off > 0).mean())
+            mislabelled.append((np.asarray(got["label"]) != want.label).mean())
+            padding = want.label == 255
+            assert padding.any()
+            assert (~padding).any()
+    assert np.mean(mislabelled) <= (1e-3 if "elastic" in changes else 0)
+    if LEVELS == 1:
+        assert np.mean(differs) < 0.01
+
+
+def test_devices_and_compilers_augment_alike_and_exchange_nothing(tiny_config):
+    config = with_augment(tiny_config, **COLOURS, elastic=3.0)
+    augment = augmentation.bind(config, void=255, context=0)
+    assert augment is not None
+    with batches(config, canvas=canvas_of(Noise())) as whole:
+        batch = next(whole).for_training()
+    want = jax.jit(augment)(batch)
+
+    by_jit = parallel.Jit(jax.devices())
+    placed = by_jit.place(batch)
+    program = jax.jit(augment).lower(placed).compile()
+    assert not re.search("all-|collective|permute", program.as_text())
+    by_pmap = parallel.Pmap(jax.devices())
+    of_pmap = jax.pmap(augment)(by_pmap.place(batch))
+    for name, array in want.items():
+        np.testing.assert_array_equal(by_jit.local(program(placed)[name]), array)
+        np.testing.assert_array_equal(by_pmap.local(of_pmap[name]), array)
+
+
+@pytest.mark.parametrize(("kind", "devices"), [("jit", 2), ("pmap", 2)])
+def test_a_training_goes_as_if_the_host_had_augmented(tiny_config, monkeypatch, kind, devices):
+    """In parts of a batch, too; without the statistics that depend on the part."""
+    tiny_config.update(batch_norm="frozen", dataset=tiny_config.dataset, seed=1)
+    tiny_config.optimizer.name = "sgd"
+    found = []
+    for on_device, count, parts in ((False, 1, 1), (True, devices, 2)):
+        make = functools.partial(parallel.create, devices=jax.devices()[:count])
+        monkeypatch.setattr(parallel, "create", make)
+        tiny_config.update(parallel=kind if on_device else "jit", grad_accum_steps=parts)
+        config = with_augment(tiny_config, crop_size=(32, 32), **COLOURS, on_device=on_device)
+        source = data.load(config.dataset, "train")
+        program = build_program(config, source.classes, announce=lambda _: None)
+        state, seen = program.parallel.place_state(program.init_state()), []
+        canvas = canvas_of(source) if on_device else None
+        with batches(config, canvas=canvas, source=source) as iterator:
+            for _ in range(3):
+                arrays = program.parallel.place(next(iterator).for_training())
+                state, numbers = program.train_step(state, arrays)
+                seen.append(float(numbers["loss"]))
+        found.append(seen)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    assert abs(found[0][0] - found[0][2]) > 1e-3 * found[0][0]
+
+
+def test_what_only_the_host_can_do_is_refused_by_name(tiny_config):
+    @dataclasses.dataclass(frozen=True)
+    class WithMore(Augment):
+        blur: float = 0.0
+
+    config = with_augment(tiny_config)
+    for blur in (0.0, 1.0):
+        values = {f.name: getattr(config.augment, f.name) for f in dataclasses.fields(Augment)}
+        changed = dataclasses.replace(config, augment=WithMore(**values, blur=blur))
+        if not blur:
+            augmentation.check(changed)
+            continue
+        with pytest.raises(UserError, match=r"config\.augment\.blur is computed on the host"):
+            augmentation.check(changed)
+    weighted = dataclasses.replace(config.loss, border_weight=10.0)
+    with pytest.raises(UserError, match=r"config\.loss\.border_weight is computed on the host"):
+        augmentation.check(dataclasses.replace(config, loss=weighted))
+    off = dataclasses.replace(config.augment, on_device=False)
+    augmentation.check(dataclasses.replace(config, loss=weighted, augment=off))
