@@ -290,22 +290,22 @@ def test_the_next_batch_is_on_its_way_before_a_step_is_waited_for(
             calls.append(f"wait {self.step}")
             return 1.0
 
-    class Step:
-        compile_seconds = 0.0
-
-        def __call__(self, state, batch):
-            step = sum(call.startswith("step") for call in calls) + 1
-            if step > 4:
-                raise EnoughError
-            calls.append(f"step {step}")
-            return state, {"loss": Loss(step), "grad_norm": 1.0}
+    def step(state, batch):
+        number = sum(call.startswith("step") for call in calls) + 1
+        if number > 4:
+            raise EnoughError
+        calls.append(f"step {number}")
+        return state, {"loss": Loss(number), "grad_norm": 1.0}
 
     def placed(self, arrays):
         calls.append("place")
         return place(self, arrays)
 
     def with_step(*args, **options):
-        return dataclasses.replace(build(*args, **options), train_step=Step())
+        function = mock.Mock()
+        function.lower.return_value.compile.return_value = step
+        announced = Announced(function, "step", announce=print)
+        return dataclasses.replace(build(*args, **options), train_step=announced)
 
     monkeypatch.setattr(parallel.Jit, "place", placed)
     monkeypatch.setattr(training, "build_program", with_step)

@@ -86,8 +86,8 @@ def test_a_pass_stops_after_its_stage(folder, monkeypatch):
         assert counts[3] == place
 
 
-def test_memory_stays_the_same_over_ten_epochs(folder):
-    """A batch of four is 7 MB here: one that stayed behind in each epoch would show."""
-    resident = data_memory.by_epoch(folder, workers=2, epochs=10)
-    assert len(resident) == 10
-    assert max(resident[2:]) - resident[1] < 20e6
+def test_memory_stays_the_same_over_many_epochs(folder):
+    """An epoch is one batch of 7 MB; until those made ahead are all there, memory may grow."""
+    resident = data_memory.by_epoch(folder, workers=2, epochs=30)
+    assert len(resident) == 30
+    assert max(resident[15:]) - resident[14] < 40e6  # a batch left behind by each: 105 MB
