@@ -4,8 +4,8 @@ The host draws and plans as it always does (`jaxseg/data/transforms`) and sends 
 their plans (`jaxseg/data/pipeline/planned.py`). The warp and the colours are computed here, for
 GPUs that outrun the host's cores. What comes out is what the host would have made, to rounding:
 
-- Labels are equal. With elastic displacements, which are float32 here, one may differ where it is
-  taken within a thousandth of a pixel from the middle between two pixels.
+- Labels are equal. With elastic displacements or `rotate` one may differ where it is taken within
+  a thousandth of a pixel from the middle between two pixels.
 - Colours differ by at most one level of 0..255 after the warp, where a value falls between two. A
   change of colour then multiplies that by its factors, and rounds again.
 
@@ -32,8 +32,9 @@ from jaxseg.errors import UserError
 
 # Keys of `config.augment` that a plan's arrays hold; others are refused unless they are off.
 KEYS = {
-    "crop_size", "scale", "flip", "vertical_flip", "rotate90", "brightness", "contrast",
-    "saturation", "elastic", "elastic_grid", "on_device",
+    "crop_size", "scale", "flip", "vertical_flip", "rotate90", "rotate", "brightness", "contrast",
+    "saturation", "grey", "elastic", "elastic_grid", "max_class_share", "class_balanced",
+    "on_device",
 }  # fmt: skip
 COLOUR_BITS = 10  # OpenCV's, of the factors of colours
 
@@ -71,7 +72,7 @@ def bind(config: Config, *, void: int, context: int) -> Augmenting | None:
 
 
 def _changes_colour(augment: Augment) -> bool:
-    return any((augment.brightness, augment.contrast, augment.saturation))
+    return any((augment.brightness, augment.contrast, augment.saturation, augment.grey))
 
 
 def _augment_one(
@@ -183,14 +184,19 @@ def _jitter(
     In OpenCV's arithmetic: factors of 10 fractional bits, and whole numbers from there on.
     """
     brightness, contrast, saturation = colour
-    pixels, grey = image.astype(jnp.int32), jnp.asarray(GREY, jnp.float32)
+    pixels, channels = image.astype(jnp.int32), image.shape[-1]
     # a row's sum is exact: float32 is not for all pixels
     sums = jnp.where(inside[..., None], pixels, 0).sum(1).astype(jnp.float32).sum(0)
-    mean_grey = brightness * (grey * sums).sum() / jnp.maximum(inside.sum(), 1)
-    saturate = saturation * jnp.eye(3) + (1 - saturation) * grey[None]
+    mean, saturate = sums / jnp.maximum(inside.sum(), 1), jnp.eye(channels)
+    if channels == 3:
+        grey = jnp.asarray(GREY, jnp.float32)
+        mean = jnp.broadcast_to((grey * mean).sum(), mean.shape)
+        saturate = saturation * saturate + (1 - saturation) * grey[None]
+    matrix = contrast * brightness * saturate
+    constant = (1 - contrast) * brightness * mean
     one = 1 << COLOUR_BITS
-    matrix = jnp.round(contrast * brightness * saturate * one).astype(jnp.int32)
-    constant = jnp.round(((1 - contrast) * mean_grey + 0.5) * one).astype(jnp.int32)
-    changed = (pixels[..., None, :] * matrix).sum(-1) + constant
+    factors = jnp.round(matrix * one).astype(jnp.int32)
+    added = jnp.round((constant + 0.5) * one).astype(jnp.int32)
+    changed = (pixels[..., None, :] * factors).sum(-1) + added
     limits = jnp.iinfo(image.dtype)
     return jnp.clip(changed >> COLOUR_BITS, limits.min, limits.max).astype(image.dtype)

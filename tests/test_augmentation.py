@@ -1,26 +1,25 @@
 """What the device makes of whole images and plans is what the host makes of them."""
 
 import dataclasses
-import functools
 import re
 
 import cv2
 import jax
 import numpy as np
+import optax
 import pytest
 
-from jaxseg import augmentation, data, defaults, parallel
+from jaxseg import augmentation, losses, parallel, state, steps
 from jaxseg.config import check_config
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.pipeline import canvas_of, train_batches
 from jaxseg.data.source import Classes
-from jaxseg.defaults import Augment
 from jaxseg.errors import UserError
 from jaxseg.program import build_program
 
 LEVELS = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 8  # see jaxseg/augmentation.py
 SIZES = [(20, 31), (24, 24), (37, 20), (1, 9), (18, 40), (30, 30), (33, 17), (12, 25)]
-COLOURS = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5}
+COLOURS = {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "grey": 0.2}
 
 
 class Noise:
@@ -56,8 +55,16 @@ def with_augment(config, **changes):
     return check_config(config)
 
 
-@pytest.mark.parametrize("context", [0, 6])
-@pytest.mark.parametrize("changes", [{}, COLOURS, {"elastic": 3.0}])
+@pytest.mark.parametrize(
+    ("changes", "context"),
+    [
+        ({}, 0),
+        ({}, 6),
+        (COLOURS, 0),
+        ({"elastic": 3.0}, 6),
+        ({"rotate": 45.0, "class_balanced": 0.5, "max_class_share": 0.35}, 0),
+    ],
+)
 def test_the_device_makes_what_the_host_makes(tiny_config, changes, context):
     config = with_augment(tiny_config, **changes)
     device = jax.jit(augmentation.bind(config, void=255, context=context))
@@ -78,7 +85,7 @@ def test_the_device_makes_what_the_host_makes(tiny_config, changes, context):
             padding = want.label == 255
             assert padding.any()
             assert (~padding).any()
-    assert np.mean(mislabelled) <= (1e-3 if "elastic" in changes else 0)
+    assert np.mean(mislabelled) <= (1e-3 if {"elastic", "rotate"} & changes.keys() else 0)
     if LEVELS == 1:
         assert np.mean(differs) < 0.01
 
@@ -102,47 +109,60 @@ def test_devices_and_compilers_augment_alike_and_exchange_nothing(tiny_config):
         np.testing.assert_array_equal(by_pmap.local(of_pmap[name]), array)
 
 
-def test_a_training_goes_as_if_the_host_had_augmented(tiny_config, monkeypatch):
+def test_a_training_goes_as_if_the_host_had_augmented(tiny_config, one_conv):
     """On several devices and in parts of a batch, too."""
-    tiny_config.model = defaults.model_config("unet,width=4,depth=1,batch_norm=false")
-    tiny_config.optimizer.name, tiny_config.schedule.warmup_steps = "sgd", 0
-    losses = []
-    for kind, devices, parts in (("jit", 1, 1), ("jit", 2, 1), ("pmap", 2, 2)):
-        make = functools.partial(parallel.create, devices=jax.devices()[:devices])
-        monkeypatch.setattr(parallel, "create", make)
-        tiny_config.update(parallel=kind, grad_accum_steps=parts)
-        on_device = devices > 1
-        config = with_augment(tiny_config, crop_size=(32, 32), **COLOURS, on_device=on_device)
-        source = data.load(config.dataset, "train")
-        program = build_program(config, source.classes, announce=lambda _: None)
-        state, seen = program.parallel.place_state(program.init_state()), []
-        canvas = canvas_of(source) if on_device else None
-        with batches(config, canvas=canvas, source=source) as iterator:
+    model, _, _ = one_conv()
+    tx = optax.sgd(0.1)
+    config = with_augment(tiny_config, **COLOURS, rotate=45.0)
+
+    def train(ways, *, augment=None, parts=1, canvas=None):
+        def step(state, batch, *, seed, axis_name=None):
+            return steps.train_step(
+                state, batch, model=model, tx=tx, seed=seed, axis_name=axis_name, ema_decay=0.0,
+                loss=losses.build(losses.defaults(), num_classes=3, void=255), aux_weight=0.0,
+                normalize=lambda image: image / 255.0 - 0.5, augment=augment,
+                grad_accum_steps=parts,
+            )  # fmt: skip
+
+        compiled = ways.compile_train(step)
+        now = state.create(model, tx, seed=0, image_size=(24, 32), ema=False)
+        now, seen = ways.place_state(now), []
+        with batches(config, canvas=canvas) as iterator:
             for _ in range(3):
-                arrays = program.parallel.place(next(iterator).for_training())
-                state, numbers = program.train_step(state, arrays)
+                arrays = ways.place(next(iterator).for_training())
+                now, numbers = compiled(now, arrays, np.uint32(0))
                 seen.append(float(numbers["loss"]))
-        losses.append(seen)
-    by_host, by_jit, by_pmap = losses
+        return seen
+
+    on_device = {
+        "augment": augmentation.bind(config, void=255, context=0),
+        "canvas": canvas_of(Noise()),
+    }
+    by_host = train(parallel.Jit(jax.devices()[:1]))
+    by_jit = train(parallel.Jit(jax.devices()), **on_device)
+    by_pmap = train(parallel.Pmap(jax.devices()[:4]), **on_device, parts=2)
     assert abs(by_host[0] - by_host[2]) > 1e-3
     np.testing.assert_allclose(by_jit, by_host, rtol=1e-4)
     np.testing.assert_allclose(by_pmap, by_jit, rtol=1e-5)
 
 
-def test_what_only_the_host_can_do_is_refused_by_name(tiny_config):
-    @dataclasses.dataclass(frozen=True)
-    class WithMore(Augment):
-        blur: float = 0.0
-
+def test_a_program_augments_in_its_step(tiny_config):
+    """Whatever the size of the canvas, the model sees crops."""
     config = with_augment(tiny_config)
-    for blur in (0.0, 1.0):
-        values = {f.name: getattr(config.augment, f.name) for f in dataclasses.fields(Augment)}
-        changed = dataclasses.replace(config, augment=WithMore(**values, blur=blur))
-        if not blur:
-            augmentation.check(changed)
-            continue
-        with pytest.raises(UserError, match=r"config\.augment\.blur is computed on the host"):
-            augmentation.check(changed)
+    program = build_program(config, Noise.classes, announce=lambda _: None)
+    with batches(config, canvas=(64, 50)) as iterator:
+        batch = next(iterator).for_training()
+    lowered = program.train_step.lower(program.state_shapes(), batch)
+    assert "tensor<8x24x32x3xui8>" in lowered.as_text()
+
+
+def test_what_only_the_host_can_do_is_refused_by_name(tiny_config):
+    config = with_augment(tiny_config)
+    augmentation.check(config)
+    for key in ("hue", "gamma", "blur", "cutmix", "copy_paste"):
+        changed = dataclasses.replace(config.augment, **{key: 0.5})
+        with pytest.raises(UserError, match=rf"config\.augment\.{key} is computed on the host"):
+            augmentation.check(dataclasses.replace(config, augment=changed))
     weighted = dataclasses.replace(config.loss, border_weight=10.0)
     with pytest.raises(UserError, match=r"config\.loss\.border_weight is computed on the host"):
         augmentation.check(dataclasses.replace(config, loss=weighted))

@@ -69,8 +69,8 @@ def plan_arrays(plan: Plan, size: tuple[int, ...]) -> dict[str, np.ndarray]:
       size: int32 [2], height and width.
       columns, rows: int32 [2, W] and [2, H], x and y in the image of each column and row.
       displacements: float32 [r, c, 2], x and y in pixels of the image, if the plan has some.
-      label_columns, label_rows: if it has none. OpenCV rounds positions to 2^-10 pixel before it
-        takes the nearest label: ties fall as there.
+      label_columns, label_rows: if the image covers a rectangle. OpenCV then rounds positions to
+        2^-10 pixel before it takes the nearest label: ties fall as there.
       colour: float32 [3], brightness, contrast and saturation.
     """
     to_image = cv2.invertAffineTransform(plan.matrix)
@@ -79,7 +79,7 @@ def plan_arrays(plan: Plan, size: tuple[int, ...]) -> dict[str, np.ndarray]:
     if plan.displacements is not None:
         # the map is linear: few points instead of all pixels
         arrays["displacements"] = (plan.displacements @ to_image[:, :2].T).astype(np.float32)
-    else:
+    if plan.covered is not None:
         tables = _tables(to_image, plan.crop_size, LABEL_BITS)
         arrays["label_columns"], arrays["label_rows"] = tables
     arrays["colour"] = np.array([plan.brightness, plan.contrast, plan.saturation], np.float32)
