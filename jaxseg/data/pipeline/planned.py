@@ -1,10 +1,13 @@
 """For augmentation on the device: whole images on one canvas, and each one's plan as arrays.
 
-The host reads, decodes, draws and plans; `jaxseg/augmentation.py` applies the plans in the step.
+The host reads, decodes, draws and plans; `jaxseg/augmentation` applies the plans in the step.
 """
+
+import math
 
 import cv2
 import numpy as np
+from jaxtyping import Int32
 
 from jaxseg.data.pipeline.batch import Batch, empty_batch
 from jaxseg.data.pipeline.reading import Skipped, attempt
@@ -14,6 +17,7 @@ from jaxseg.errors import UserError
 
 # Bits of the fraction of a pixel: of positions in images, and in labels, where OpenCV has so many.
 BITS, LABEL_BITS = 14, 10
+BLUR_BITS = 8  # of the fraction of a weight of a blur, OpenCV's
 LARGEST = 2**15 - 1  # pixels a side, OpenCV's own limit: positions fit into 32 bits
 MOST_PADDING = 4.0  # times the pixels of the average image
 
@@ -40,9 +44,12 @@ def canvas_of(source: Source) -> tuple[int, int]:
     return height, width
 
 
-def empty_planned(count: int, canvas: tuple[int, int], like: Plan) -> Batch:
-    """`count` examples on a canvas, to be filled in; their plans have the arrays of `like`."""
-    arrays = plan_arrays(like, canvas)
+def empty_planned(count: int, canvas: tuple[int, int], like: Plan, max_blur: float) -> Batch:
+    """`count` examples on a canvas, to be filled in; their plans have the arrays of `like`.
+
+    `max_blur` is the largest of their blurs.
+    """
+    arrays = plan_arrays(like, canvas, _radius(max_blur))
     plan = {name: np.empty((count, *a.shape), a.dtype) for name, a in arrays.items()}
     return empty_batch(count, canvas)._replace(plan=plan)
 
@@ -55,12 +62,13 @@ def put(batch: Batch, slot: int, example: Example, plan: Plan) -> None:
         canvas[slot, :height, :width] = array
         canvas[slot, height:] = 0
         canvas[slot, :height, width:] = 0
-    for name, array in plan_arrays(plan, size).items():
+    radius = batch.plan["blur"].shape[1] // 2
+    for name, array in plan_arrays(plan, size, radius).items():
         batch.plan[name][slot] = array
 
 
-def plan_arrays(plan: Plan, size: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """What the device needs to know of a plan for an image of `size`.
+def plan_arrays(plan: Plan, size: tuple[int, ...], radius: int) -> dict[str, np.ndarray]:
+    """What the device needs to know of a plan for an image of `size`, blurred by at most `radius`.
 
     Positions are whole numbers of 2^-14 pixel, so that all devices and compilers round alike; the
     position of row i, column j of the crop is the sum of both tables' entries.
@@ -71,7 +79,9 @@ def plan_arrays(plan: Plan, size: tuple[int, ...]) -> dict[str, np.ndarray]:
       displacements: float32 [r, c, 2], x and y in pixels of the image, if the plan has some.
       label_columns, label_rows: if the image covers a rectangle. OpenCV then rounds positions to
         2^-10 pixel before it takes the nearest label: ties fall as there.
-      colour: float32 [3], brightness, contrast and saturation.
+      factors: float32 [3], brightness, contrast and saturation.
+      hue, gamma: float32 [].
+      blur: int32 [2 radius + 1], the weights of the blur in 2^-8.
     """
     to_image = cv2.invertAffineTransform(plan.matrix)
     arrays = {"size": np.array(size, np.int32)}
@@ -82,8 +92,31 @@ def plan_arrays(plan: Plan, size: tuple[int, ...]) -> dict[str, np.ndarray]:
     if plan.covered is not None:
         tables = _tables(to_image, plan.crop_size, LABEL_BITS)
         arrays["label_columns"], arrays["label_rows"] = tables
-    arrays["colour"] = np.array([plan.brightness, plan.contrast, plan.saturation], np.float32)
+    arrays["factors"] = np.array([plan.brightness, plan.contrast, plan.saturation], np.float32)
+    arrays["hue"], arrays["gamma"] = np.float32(plan.hue), np.float32(plan.gamma)
+    arrays["blur"] = np.pad(kernel := _kernel(plan.blur), radius - len(kernel) // 2)
     return arrays
+
+
+def _radius(blur: float) -> int:
+    return math.ceil(3 * blur)
+
+
+def _kernel(blur: float) -> Int32[np.ndarray, " k"]:
+    """The weights that OpenCV's GaussianBlur takes for 8 bits, in 2^-BLUR_BITS.
+
+    Each is rounded, from the ends inwards, with what rounding left of the one before; the middle
+    one makes their sum 1.
+    """
+    radius, one = _radius(blur), 1 << BLUR_BITS
+    kernel, left = np.zeros(2 * radius + 1, np.int32), 0.0
+    if radius:
+        exact = one * cv2.getGaussianKernel(len(kernel), blur)[:, 0]
+        for i in range(radius):
+            kernel[i] = kernel[-1 - i] = np.rint(exact[i] + left)
+            left += exact[i] - kernel[i]
+    kernel[radius] = one - kernel.sum()
+    return kernel
 
 
 def _tables(

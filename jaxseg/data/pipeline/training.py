@@ -85,7 +85,7 @@ def train_batches(
         like = transforms.make_plan(
             np.zeros(canvas, np.int32), any_draw, crop_size=crop_size, void=void
         )
-        empty = functools.partial(planned.empty_planned, local, canvas, like)
+        empty = functools.partial(planned.empty_planned, local, canvas, like, augment.blur)
 
     def plan_first(
         epoch: int, candidates: Iterable[int]

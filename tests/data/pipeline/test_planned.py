@@ -67,7 +67,7 @@ def test_tables_add_up_to_the_positions_of_the_plan(make_augment, elastic):
     augment = make_augment(scale=(0.5, 2.0), rotate90=True, vertical_flip=True, elastic=elastic)
     drawn = transforms.draw(np.random.default_rng(5), augment)
     plan = transforms.make_plan(np.zeros((40, 31), np.int32), drawn, crop_size=(24, 32), void=255)
-    found = planned.plan_arrays(plan, (40, 31))
+    found = planned.plan_arrays(plan, (40, 31), 0)
     at = (found["columns"][:, None, :] + found["rows"][:, :, None]) / 2**planned.BITS
     if elastic:
         rows, columns = (transforms.bicubic(n, 3) for n in (24, 32))
