@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import (
+    augmentation,
     evaluators,
     inference,
     losses,
@@ -112,6 +113,7 @@ def build_program(
         aux_weight=config.loss.aux_weight,
         normalize=normalize,
         ema_decay=config.ema_decay,
+        augment=augmentation.bind(config, void=classes.void, context=model.context),
         grad_accum_steps=config.grad_accum_steps,
     )
     apply = {
@@ -191,6 +193,7 @@ def build_program(
 def check_parts(config: Config) -> None:
     """Raise UserError for what is wrong with a config whatever its data; nothing is computed."""
     catalogue.check(config.lowerings)
+    augmentation.check(config)
     model = build_model(config, num_classes=2, statistics=GLOBAL)
     views = Views.of(config.eval)
     inference.check(model, config.augment.crop_size, config.eval.tile_size, views)

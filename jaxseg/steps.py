@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, UInt, UInt32
 
 from jaxseg import inference
+from jaxseg.augmentation import Augmenting
 from jaxseg.evaluators import Evaluator, OnHost, measure, needs_scores
 from jaxseg.inference.views import PLAIN, Views
 from jaxseg.losses import WeightedSum
@@ -45,6 +46,7 @@ def train_step(
     ema_decay: float,
     seed: int | UInt32[Array, ""],
     aux_loss: WeightedSum | None = None,
+    augment: Augmenting | None = None,
     grad_accum_steps: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
@@ -52,13 +54,16 @@ def train_step(
 
     It may hold "weight", float32 [b h w], U-Net's map, see `losses.Loss.sum`. Where the model has
     no logits for the border of an image, that border is context: its labels do not count. An
-    auxiliary head has `aux_loss`, or else `loss`.
+    auxiliary head has `aux_loss`, or else `loss`. With `augment`, `batch` holds what makes all of
+    that, see `augmentation`.
 
     With `grad_accum_steps` n, n parts of the batch pass one after the other. Each loss is divided
     by its count in the whole global batch, so the gradients of parts and devices add up to the
     whole batch's, however void falls; losses of the whole batch have no parts, so n must be 1.
     Batch norm sees one part at a time: its running statistics move n times.
     """
+    if augment:
+        batch = augment(batch)
     inside = _inside(model.context)
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     if axis_name:  # each device its own dropout

@@ -158,6 +158,7 @@ def _train(
         "class_weights": weights,
     }
     first = hosts.is_first()
+    canvas = pipeline.canvas_of(train_source) if config.augment.on_device else None
     cached = memory.of_cached(config, (train_source, val_source))
     program = build_program(
         config, classes, announce=progress.say, cached=cached, class_weights=weights
@@ -208,6 +209,7 @@ def _train(
         prefetch=config.pipeline.prefetch,
         weigh=weigh,
         context=program.model.context,
+        canvas=canvas,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -228,7 +230,8 @@ def _train(
     progress.begin(start)
 
     # The loop. At each step: save if due, then evaluate if due, stop if asked, and train on one
-    # batch. The numbers of a step are read while the next one runs, so that the device never waits.
+    # batch. The numbers of a step are read while the next one runs, so that the device never waits:
+    # the batch after it goes to the device meanwhile, since neither `place` nor a step blocks.
     meta = {"config": to_dict(config), **facts}
     scores: dict[str, Any] | None = None
     with contextlib.ExitStack() as closing:

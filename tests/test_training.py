@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.faults import continued_at, differences, final_state, log, numbers
-from jaxseg import checkpoint, data, defaults, training
+from jaxseg import checkpoint, data, defaults, parallel, training
 from jaxseg.compilation import Announced
 from jaxseg.config import check_config, load_config
 from jaxseg.errors import NonFiniteLossError, UserError
@@ -244,6 +244,78 @@ def test_a_step_gets_the_weights_asked_for_and_the_context_needed(
     # between the shapes there are gaps, of void and background
     assert 1 < seen[10.0]["weight"].max() <= 10
     assert (seen[10.0]["weight"][np.isin(seen[10.0]["label"], (1, 2, 3, 4))] == 0).all()
+
+
+def test_a_step_gets_whole_images_and_plans_where_the_device_augments(
+    tiny_config, tmp_path, one_device, monkeypatch
+):
+    class SeenError(Exception):
+        pass
+
+    build = build_program
+
+    def with_look(*args, **options):
+        def step(state, batch):
+            raise SeenError({key: value.shape for key, value in batch.items()})
+
+        announced = Announced(mock.Mock(lower=step), "step", announce=print)
+        return dataclasses.replace(build(*args, **options), train_step=announced)
+
+    monkeypatch.setattr(training, "build_program", with_look)
+    tiny_config.augment.update(on_device=True, crop_size=(24, 16))
+    with pytest.raises(SeenError) as caught:
+        training.train_and_evaluate(tiny_config, tmp_path)
+    shapes = caught.value.args[0]
+    assert shapes["image"] == (8, 32, 32, 3)  # the crop is made in the step
+    assert shapes["columns"] == (8, 2, 16)
+
+
+def test_the_next_batch_is_on_its_way_before_a_step_is_waited_for(
+    tiny_config, tmp_path, one_device, monkeypatch
+):
+    """A step's numbers are read only once the batch after it is placed and its step asked for."""
+    calls, build, place = [], build_program, parallel.Jit.place
+
+    class EnoughError(Exception):
+        pass
+
+    class Loss:
+        def __init__(self, step):
+            self.step = step
+
+        def is_ready(self):
+            return False
+
+        def __float__(self):  # waits for the step
+            calls.append(f"wait {self.step}")
+            return 1.0
+
+    def step(state, batch):
+        number = sum(call.startswith("step") for call in calls) + 1
+        if number > 4:
+            raise EnoughError
+        calls.append(f"step {number}")
+        return state, {"loss": Loss(number), "grad_norm": 1.0}
+
+    def placed(self, arrays):
+        calls.append("place")
+        return place(self, arrays)
+
+    def with_step(*args, **options):
+        function = mock.Mock()
+        function.lower.return_value.compile.return_value = step
+        announced = Announced(function, "step", announce=print)
+        return dataclasses.replace(build(*args, **options), train_step=announced)
+
+    monkeypatch.setattr(parallel.Jit, "place", placed)
+    monkeypatch.setattr(training, "build_program", with_step)
+    tiny_config.eval.every = tiny_config.checkpoint.every = 0
+    with pytest.raises(EnoughError):
+        training.train_and_evaluate(tiny_config, tmp_path)
+    assert calls == [
+        *("place", "step 1", "place", "step 2", "wait 1", "place", "step 3", "wait 2"),
+        *("place", "step 4", "wait 3", "place"),
+    ]
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_config, tmp_path, one_device):

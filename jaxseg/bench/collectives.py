@@ -160,7 +160,8 @@ def measure(config: dict[str, Any], parallel: str) -> tuple[list[Collective], se
     from jaxseg.data.source import Classes
     from jaxseg.program import build_program
 
-    settings = check_config(locked({**config, "parallel": parallel}))
+    host = {**config["augment"], "on_device": False}  # nothing of it crosses devices
+    settings = check_config(locked({**config, "parallel": parallel, "augment": host}))
     classes = Classes(tuple(f"class_{i}" for i in range(21)), voc_palette(21))  # VOC's number
     program = build_program(settings, classes, announce=lambda _: None)
     state = jax.tree.map(

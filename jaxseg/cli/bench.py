@@ -22,14 +22,15 @@ def bench(argv: Sequence[str]) -> None:
                        [--dtype float32] [--pytorch torch.compile,...] [--seconds 10]
                        [--skip_memory]
     jaxseg bench collectives [--config FILE[:ARG]] [--devices 1,2,4,8] [--config.KEY=VALUE ...]
-    jaxseg bench data [--workers 2] [--seconds 10]
+    jaxseg bench data [--workers 2] [--seconds 30]
 
       ops            each operation in each of its lowerings, forward and with gradients
       steps          steps of training and prediction, and peak memory: on a CPU of the whole
                      process, for training that of `jaxseg train` itself; on a GPU of the device
       collectives    what devices exchange in a training step, on virtual CPU devices; of the
                      quickstart's U-Net, or of a config
-      data           the input pipeline, images per second
+      data           the input pipeline: images per second up to each of its stages, and memory
+                     over ten epochs
       --pytorch A,B  the modes of PyTorch to compare with: contiguous, channels_last,
                      torch.compile; on a GPU eager, torch.compile, max-autotune
       --seconds N    how long to repeat: for `ops` per case, else in all

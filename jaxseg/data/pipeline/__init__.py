@@ -10,6 +10,7 @@ import cv2
 
 from jaxseg.data.pipeline.batch import Batch, BatchIterator
 from jaxseg.data.pipeline.evaluation import eval_batches
+from jaxseg.data.pipeline.planned import canvas_of
 from jaxseg.data.pipeline.reading import (
     Skipped,
     UnreadableError,
@@ -24,6 +25,7 @@ __all__ = [
     "BatchIterator",
     "Skipped",
     "UnreadableError",
+    "canvas_of",
     "check_first",
     "eval_batches",
     "next_readable",

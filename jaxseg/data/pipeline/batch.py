@@ -14,6 +14,8 @@ class Batch(NamedTuple):
     """`mask` is False for examples that only fill up a batch: they count nowhere.
 
     `weight` is U-Net's weight map, see `losses.Loss.sum`; None where it is off.
+    `plan` is what the device does to whole images first, see `planned.plan_arrays`; None where the
+    host augments.
     `size` is the height and width of each image without evaluation's padding, and `index` its place
     in the split (evaluation alone says it; -1 for what only fills up).
     """
@@ -25,10 +27,11 @@ class Batch(NamedTuple):
     size: Int32[np.ndarray, "b 2"]
     weight: Float32[np.ndarray, "b h w"] | None = None
     index: Int32[np.ndarray, " b"] = np.zeros(0, np.int32)
+    plan: dict[str, np.ndarray] | None = None
 
     def for_training(self) -> dict[str, np.ndarray]:
         """What a training step takes."""
-        arrays = {"image": self.image, "label": self.label}
+        arrays = {"image": self.image, "label": self.label, **(self.plan or {})}
         return arrays if self.weight is None else {**arrays, "weight": self.weight}
 
     def for_evaluation(self) -> dict[str, np.ndarray]:

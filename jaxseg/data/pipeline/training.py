@@ -12,9 +12,10 @@ from jaxtyping import Int64
 from jaxseg.data import transforms
 from jaxseg.data.borders import Weigh
 from jaxseg.data.padding import mean_pixel
+from jaxseg.data.pipeline import planned
 from jaxseg.data.pipeline.batch import Batch, BatchIterator, check_counts, empty_batch, put
 from jaxseg.data.pipeline.reading import Skipped, naming, next_readable, read_ahead
-from jaxseg.data.source import Source
+from jaxseg.data.source import Example, Source
 
 Pair = tuple[np.ndarray, np.ndarray]  # image and label
 FilledBatch = tuple[Batch, list[str]]  # its names are known once all its examples are read
@@ -40,6 +41,7 @@ def train_batches(
     prefetch: int,
     weigh: Weigh | None = None,
     context: int = 0,
+    canvas: tuple[int, int] | None = None,
     skipped: Skipped | None = None,
     process_index: int = 0,
     process_count: int = 1,
@@ -64,6 +66,9 @@ def train_batches(
       prefetch: batches read ahead.
       weigh: gives a batch's `weight` from the augmented labels (see `borders`).
       context: pixels on every side of a crop that the model gives no logits for.
+      canvas: height and width that whole images are padded to, with their plans beside them (see
+        `planned`), for the device to augment. None: the host does, and `image` and `label` are
+        crops.
       skipped: gets the examples that can't be read; the next in the epoch's order replaces them.
         None: they raise an UnreadableError.
       process_index: this process, of `process_count`.
@@ -76,32 +81,48 @@ def train_batches(
     pixel, void = mean_pixel(mean, bits), source.classes.void
     size = len(source)
 
-    def augmented(epoch: int, candidates: Iterable[int]) -> tuple[str, transforms.Draw, Pair]:
-        """Name, draw, and augmented image and label of the first candidate that can be read."""
+    empty = functools.partial(empty_batch, local, crop_size, pixel)
+    if canvas:
+        any_draw = transforms.draw(np.random.default_rng(0), augment)
+        like = transforms.make_plan(
+            np.zeros(canvas, np.int32), any_draw, crop_size=crop_size, void=void
+        )
+        empty = functools.partial(planned.empty_planned, local, canvas, pixel, like, augment.blur)
+
+    def plan_first(
+        epoch: int, candidates: Iterable[int]
+    ) -> tuple[Example, transforms.Draw, transforms.Plan]:
+        """The first candidate that can be read, its draw, and what to do to it."""
         index, example = next_readable(source, candidates, skipped)
         drawn = transforms.draw(np.random.default_rng((seed, 1, epoch, index)), augment)
         with naming(example["name"]):
-            pair = transforms.apply(
-                example["image"],
-                example["label"],
-                drawn,
-                crop_size=crop_size,
-                mean=pixel,
-                void=void,
-                context=context,
+            plan = transforms.make_plan(
+                example["label"], drawn, crop_size=crop_size, void=void, context=context
             )
-        return example["name"], drawn, pair
+        return example, drawn, plan
+
+    def apply(example: Example, plan: transforms.Plan) -> Pair:
+        with naming(example["name"]):
+            return transforms.apply_plan(
+                example["image"], example["label"], plan, mean=pixel, void=void
+            )
 
     def fill(batch: Batch, names: list[str], slot: int, position: int) -> FilledBatch:
         epoch, place = divmod(position, size)
         order = _order(size, seed, epoch)
         # the one at this place or, if it can't be read, the next in the epoch's order
         candidates = (int(order[(place + further) % size]) for further in range(size))
-        names[slot], drawn, pair = augmented(epoch, candidates)
+        example, drawn, plan = plan_first(epoch, candidates)
+        names[slot] = example["name"]
+        if canvas:
+            planned.put(batch, slot, example, plan)
+            return batch, names
+        pair = apply(example, plan)
         if drawn.mixes:
             partner = int(drawn.partner * size)
             candidates = ((partner + further) % size for further in range(size))
-            pair = transforms.mix(pair, augmented(epoch, candidates)[2], drawn, void)
+            other, _, plan = plan_first(epoch, candidates)
+            pair = transforms.mix(pair, apply(other, plan), drawn, void)
         put(pair[0], batch.image[slot])
         batch.label[slot] = pair[1]
         if weigh is not None and batch.weight is not None:
@@ -111,7 +132,7 @@ def train_batches(
 
     def jobs() -> Iterator[Callable[[], FilledBatch]]:
         for number in itertools.count(start):
-            batch, names = empty_batch(local, crop_size, pixel), [""] * local
+            batch, names = empty(), [""] * local
             if weigh is not None:
                 batch = batch._replace(weight=np.empty(batch.label.shape, np.float32))
             begin = number * batch_size + first
