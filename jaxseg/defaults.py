@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
+from ml_collections.config_dict import FieldReference
 
 from jaxseg.errors import UserError, suggest
 
@@ -217,7 +218,7 @@ def get_config(arg: str) -> ConfigDict:
     for term in (*values["loss"].values(), *values["loss"]["aux"].values()):
         if isinstance(term, dict) and "class_weights" in term:
             # numbers or a name, where ml_collections would insist on the type of the default
-            term["class_weights"] = config_dict.FieldReference((), field_type=object)
+            term["class_weights"] = FieldReference((), field_type=object)
     return ConfigDict(values)
 
 
