@@ -99,6 +99,25 @@ def bootstrap_means(values: np.ndarray) -> tuple[float, float] | None:
     return bootstrap(rows, lambda totals: rows_mean(ratio(totals[..., 0], totals[..., 1])))
 
 
+def bootstrap_lowest(values: np.ndarray, share: float) -> tuple[float, float] | None:
+    """As `bootstrap_means`, of each class's mean over the lowest `share` of its images.
+
+    Args:
+      values: [images, classes]; NaN where a class is left out of an image.
+      share: of the images that have the class, see `lowest`.
+    """
+    orders = [np.argsort(column)[: np.isfinite(column).sum()] for column in values.T]  # NaN is last
+
+    def score(drawn: np.ndarray) -> np.ndarray:
+        columns = [
+            lowest(column[order], drawn[:, order], share)
+            for column, order in zip(values.T, orders, strict=True)
+        ]
+        return rows_mean(np.stack(columns, axis=1))
+
+    return resample(len(values), score)
+
+
 def bootstrap(
     rows: np.ndarray,
     score: Callable[[np.ndarray], np.ndarray],
@@ -107,10 +126,7 @@ def bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float] | None:
-    """Interval of a score over the choice of images; None where it is undefined.
-
-    The percentile bootstrap, as in `bootstrap_miou`, of any score of sums over images: a mean over
-    images is one, of two columns.
+    """As `resample`, of any score of sums over images: a mean is one, of two columns.
 
     Args:
       rows: [images, ...].
@@ -119,18 +135,60 @@ def bootstrap(
       draws: how many sets of images are drawn, with replacement.
       seed: of the draws.
     """
-    images, rng, values = len(rows), np.random.default_rng(seed), []
     rows = np.asarray(rows, float)
+
+    def of_drawn(drawn: np.ndarray) -> np.ndarray:
+        return score(np.tensordot(drawn, rows, 1))
+
+    return resample(len(rows), of_drawn, confidence=confidence, draws=draws, seed=seed)
+
+
+def resample(
+    images: int,
+    score: Callable[[np.ndarray], np.ndarray],
+    *,
+    confidence: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Interval of a score over the choice of images; None where it is undefined.
+
+    The percentile bootstrap, see `bootstrap_miou`.
+
+    Args:
+      images: how many there are.
+      score: [draws, images], how often each image was drawn, to [draws]; NaN where undefined.
+      confidence: of the interval.
+      draws: how many sets of images are drawn, with replacement.
+      seed: of the draws.
+    """
+    rng, values = np.random.default_rng(seed), []
     for start in range(0, draws if images else 0, _DRAWS_AT_ONCE):
         size = min(_DRAWS_AT_ONCE, draws - start)
-        drawn = rng.multinomial(images, [1 / images] * images, size=size)
-        values.append(score(np.tensordot(drawn, rows, 1)))
+        values.append(score(rng.multinomial(images, [1 / images] * images, size=size)))
     values = np.concatenate(values) if values else np.zeros(0)
     values = values[np.isfinite(values)]
     if not values.size:
         return None
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def lowest(values: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
+    """The mean of the lowest `share` of values, rounded down but at least one; NaN for none.
+
+    Args:
+      values: [n], in ascending order.
+      counts: [draws, n], how often each value is there.
+      share: of the values.
+
+    Returns:
+      [draws].
+    """
+    wanted = np.maximum(1, np.floor(share * counts.sum(1, keepdims=True)))
+    before = counts.cumsum(1) - counts
+    taken = np.clip(wanted - before, 0, counts)
+    return ratio(taken @ values, taken.sum(1))
 
 
 def table(result: dict[str, Any]) -> str:

@@ -4,7 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.metrics import bootstrap_miou, confusion_matrix, scores, table
+from jaxseg.metrics import (
+    bootstrap_lowest,
+    bootstrap_miou,
+    confusion_matrix,
+    lowest,
+    scores,
+    table,
+)
 
 TRUTH = np.repeat(np.arange(4), 4).reshape(1, 4, 4).astype(np.int32)
 PREDICTION = np.array([[[1, 0, 0, 0], [1, 3, 0, 1], [2, 2, 2, 3], [3, 1, 0, 0]]], np.int32)
@@ -107,3 +114,31 @@ def test_a_class_that_few_images_hold_is_left_out_of_the_draws_that_lack_it():
     assert bootstrap_miou(np.array([common] * 3 + [rare])) == (1 / 8, 1.0)
     assert bootstrap_miou(np.array([common] * 3)) == (1.0, 1.0)
     assert bootstrap_miou(np.zeros((3, 2, 3), int)) is None
+
+
+def test_the_lowest_of_a_draw_are_those_of_its_images_one_by_one():
+    rng = np.random.default_rng(0)
+    values = np.sort(rng.random(30))
+    counts = rng.multinomial(30, [1 / 30] * 30, size=50)
+    counts[0] = 0
+    for share in (0.01, 0.1, 0.5, 1.0):
+        found = lowest(values, counts, share)
+        assert np.isnan(found[0])
+        for row, value in zip(counts[1:], found[1:], strict=True):
+            drawn = np.repeat(values, row)
+            assert value == pytest.approx(drawn[: max(1, int(share * 30))].mean())
+
+
+def test_the_interval_of_the_lowest_holds_the_lowest_of_the_population():
+    """Two classes of 100 images each, half of the images; 95 % up to the bias of a minimum."""
+    rng = np.random.default_rng(0)
+
+    def images():
+        values = rng.random((200, 2))
+        values[:100, 0] = values[100:, 1] = np.nan
+        return values
+
+    intervals = [bootstrap_lowest(images(), 0.2) or (1, 0) for _ in range(40)]
+    assert np.mean([low <= 0.1 <= high for low, high in intervals]) > 0.85
+    assert bootstrap_lowest(np.full((3, 2), np.nan), 0.2) is None
+    assert bootstrap_lowest(np.full((3, 2), 0.5), 0.2) == (0.5, 0.5)

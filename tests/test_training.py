@@ -95,30 +95,25 @@ def test_a_run_leaves_what_it_promises(undisturbed):
     assert len(list((workdir / "predictions").glob("*.png"))) == 1
 
 
-def test_killed_at_random_and_continued_ends_the_same_bit_for_bit(undisturbed, tmp_path):
-    kill_at = sorted(random.Random(7).sample(range(9, 29), 2))
-    for step in kill_at:
-        process = start(tmp_path)
-        wait_for(process, tmp_path, step)
-        os.kill(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-        assert (continued_at(said) > 0) == (step > kill_at[0])
-    done = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
-    assert (
-        continued_at(done.stderr) >= kill_at[0] - 8
-    )  # a save of every four steps may be under way
-    assert_same_run(tmp_path, undisturbed[0])
-
-
-def test_sigterm_saves_says_how_to_continue_and_loses_nothing(undisturbed, tmp_path):
+def test_killed_then_stopped_and_continued_ends_the_same_bit_for_bit(undisturbed, tmp_path):
+    """SIGKILL loses no saved step; SIGTERM saves, says how to continue and loses nothing."""
+    kill_at, stop_at = sorted(random.Random(7).sample(range(9, 29), 2))
     process = start(tmp_path)
-    wait_for(process, tmp_path, 6)
+    wait_for(process, tmp_path, kill_at)
+    os.kill(process.pid, signal.SIGKILL)
+    said, _ = process.communicate()
+    assert continued_at(said) == 0
+
+    process = start(tmp_path)
+    wait_for(process, tmp_path, stop_at)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 143
+    assert continued_at(said) >= kill_at - 8  # a save of every four steps may be under way
     assert "the same command continues from there" in said
     stopped_at = int(said.split("stopped at step ")[1].split(",")[0])
     assert checkpoint.find(tmp_path / "checkpoints", "latest") == stopped_at
+
     done = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
     assert continued_at(done.stderr) == stopped_at
     assert_same_run(tmp_path, undisturbed[0])

@@ -69,19 +69,21 @@ class Evaluator:
         iou = np.where(truth > 0, metrics.class_iou(counts), np.nan)
         images = metrics.rows_mean(iou)
         classes = metrics.rows_mean(iou.T)
-        worst = np.array([_worst(column) for column in iou.T])
+        worst = _worst(iou)
         known = images[np.isfinite(images)]
         return {
             "miou_interval": metrics.bootstrap_miou(counts),
             "image_miou": metrics.mean(images),
             "image_miou_interval": metrics.bootstrap_means(images[:, None]),
-            "image_miou_worst": metrics.mean(np.array([_worst(images)])),
+            "image_miou_worst": metrics.mean(_worst(images[:, None])),
+            "image_miou_worst_interval": metrics.bootstrap_lowest(images[:, None], WORST),
             "image_miou_quantiles": {
                 str(q): float(np.quantile(known, q)) for q in QUANTILES if known.size
             },
             "class_miou": metrics.mean(classes),
             "class_miou_interval": metrics.bootstrap_means(iou),
             "class_miou_worst": metrics.mean(worst),
+            "class_miou_worst_interval": metrics.bootstrap_lowest(iou, WORST),
             "image_iou": metrics.by_name(classes, self._names),
             "image_iou_worst": metrics.by_name(worst, self._names),
             "images_with": dict(zip(self._names, (truth > 0).sum(0).tolist(), strict=True)),
@@ -94,10 +96,12 @@ class Evaluator:
             + interval_text(scores["miou_interval"]),
             f"mIoU^I, mean over images                {percent(scores['image_miou']):>6} %"
             + interval_text(scores["image_miou_interval"]),
-            f"  its worst 5 % of images               {percent(scores['image_miou_worst']):>6} %",
+            f"  its worst 5 % of images               {percent(scores['image_miou_worst']):>6} %"
+            + interval_text(scores["image_miou_worst_interval"]),
             f"mIoU^C, mean over classes of the class's mean over images "
             f"{percent(scores['class_miou'])} %" + interval_text(scores["class_miou_interval"]),
-            f"  its worst 5 % of images by class      {percent(scores['class_miou_worst']):>6} %",
+            f"  its worst 5 % of images by class      {percent(scores['class_miou_worst']):>6} %"
+            + interval_text(scores["class_miou_worst_interval"]),
             f"{'class':<{width}}  mean IoU of images %  worst 5 %  images",
         ]
         for name, iou in scores["image_iou"].items():
@@ -106,6 +110,7 @@ class Evaluator:
         return "\n".join(lines)
 
 
-def _worst(values: Float[np.ndarray, " n"]) -> float:
-    known = np.sort(values[np.isfinite(values)])
-    return float(known[: max(1, int(WORST * len(known)))].mean()) if known.size else np.nan
+def _worst(values: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " c"]:
+    """Of each column, the mean of its lowest 5 %; NaN where it has none."""
+    known = (np.sort(column[np.isfinite(column)]) for column in values.T)
+    return np.array([metrics.lowest(x, np.ones((1, len(x))), WORST)[0] for x in known])

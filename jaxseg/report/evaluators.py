@@ -24,15 +24,15 @@ def sections(scores: Mapping[str, Any], what: str) -> list[Section]:
 
 def _per_image(scores: Mapping[str, Any], what: str) -> str:
     rows = [
-        ("mIoU^D", "pixels of all images together", "miou", "miou_interval"),
-        ("mIoU^I", "mean over images", "image_miou", "image_miou_interval"),
-        ("mIoU^I, worst 5 %", "mean of the worst images", "image_miou_worst", ""),
-        ("mIoU^C", "by class over images, then over classes", "class_miou", "class_miou_interval"),
-        ("mIoU^C, worst 5 %", "of each class's images", "class_miou_worst", ""),
+        ("mIoU^D", "pixels of all images together", "miou"),
+        ("mIoU^I", "mean over images", "image_miou"),
+        ("mIoU^I, worst 5 %", "mean of the worst images", "image_miou_worst"),
+        ("mIoU^C", "by class over images, then over classes", "class_miou"),
+        ("mIoU^C, worst 5 %", "of each class's images", "class_miou_worst"),
     ]
     lines = [
-        (name, about, percent(scores[key]), _interval(scores.get(interval)))
-        for name, about, key, interval in rows
+        (name, about, percent(scores[key]), _interval(scores.get(f"{key}_interval")))
+        for name, about, key in rows
     ]
     table = text_table(
         ("number", "what is averaged", "%", "95 % interval"),

