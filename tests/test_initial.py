@@ -119,6 +119,20 @@ def test_other_classes_re_initialise_the_logits(config, capsys, tmp_path, monkey
     np.testing.assert_array_equal(level, imported.variables["params/encoder/level0/conv1/kernel"])
 
 
+def test_grey_gives_in_a_network_for_grey_what_it_gave_in_all_channels(config, source, capsys):
+    """The first convolution is summed over RGB, and the report says so."""
+    config.dataset.update(channels=1, mean=(117.0,), std=(57.0,))
+    program, state = begin(config)
+    said = capsys.readouterr().err
+    assert "level0/conv1/kernel adapted from 3 to 1 input channels" in said
+    assert "images were normalised with mean (" in said
+    grey = jax.random.normal(jax.random.key(0), (1, 16, 16, 1))
+    before = state_of(source, "best").eval_variables
+    rgb, _ = program.model.apply(before, grey.repeat(3, -1), train=False)
+    ours, _ = program.model.apply(state.eval_variables, grey, train=False)
+    np.testing.assert_allclose(ours, rgb, atol=1e-5)
+
+
 def test_classes_in_another_order_are_refused_unless_the_heads_stay_fresh(config, monkeypatch):
     imported = pretrained.load(config.init_from)
     swapped = (imported.class_names[1], imported.class_names[0], *imported.class_names[2:])
