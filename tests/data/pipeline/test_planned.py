@@ -74,3 +74,25 @@ def test_tables_add_up_to_the_positions_of_the_plan(make_augment, elastic):
         at += np.einsum("yr,rca,xc->ayx", rows, found["displacements"], columns)
         assert "label_rows" not in found
     np.testing.assert_allclose(at, transforms.sample_positions(plan), atol=1e-4)
+
+
+def test_labels_are_taken_where_opencv_takes_them(make_augment):
+    """In a wide image it rounds to another pixel than positions of more bits would."""
+    label = np.arange(2 * 2900, dtype=np.int32).reshape(2, 2900)
+    image = np.zeros((2, 2900, 3), np.uint8)
+    augment, moved = make_augment(scale=(0.5, 2.0)), 0
+    for seed in range(20):
+        drawn = transforms.draw(np.random.default_rng(seed), augment)
+        plan = transforms.make_plan(label, drawn, crop_size=(2, 640), void=9999)
+        _, want = transforms.apply_plan(image, label, plan, mean=np.zeros(3, np.uint8), void=9999)
+        found = planned.plan_arrays(plan, label.shape, 0)
+        for names, bits in ((("label_columns", "label_rows"), planned.LABEL_BITS),
+                            (("columns", "rows"), planned.BITS)):  # fmt: skip
+            columns, rows = (found[name] for name in names)
+            x, y = (columns[:, None, :] + rows[:, :, None] + (1 << bits - 1)) >> bits
+            got = np.where(want == 9999, 9999, label[np.clip(y, 0, 1), np.clip(x, 0, 2899)])
+            if bits == planned.LABEL_BITS:
+                np.testing.assert_array_equal(got, want)
+            else:
+                moved += (got != want).sum()
+    assert moved
