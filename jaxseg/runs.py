@@ -87,8 +87,8 @@ def open_run(
     changed = override_config(stored, command, changes)
     if (given := PixelFormat.of(changed.dataset)) != trained:
         raise UserError(
-            f"{workdir} was trained on {trained.channels} channels of {trained.bits} bits, not on "
-            f"{given.channels} of {given.bits}: leave dataset.channels and bits as they are"
+            f"{workdir} was trained with dataset.channels={trained.channels}, bits={trained.bits}, "
+            f"not {given.channels} and {given.bits}: leave them as they are"
         )
     config = check_config(changed)
     folder = workdir / CHECKPOINTS

@@ -133,5 +133,5 @@ def test_a_raster_of_these_bands_is_predicted_in_its_grid(trained, tmp_path):
 def test_a_run_keeps_its_channels_and_bits(trained):
     workdir, _ = trained
     for change in ("--config.dataset.bits=8", "--config.dataset.channels=2"):
-        with pytest.raises(UserError, match=r"was trained on \d channels of 16 bits, not on"):
+        with pytest.raises(UserError, match=r"was trained with dataset\.channels=\d, bits=16, not"):
             runs.open_run(workdir, changes=[change])

@@ -69,7 +69,7 @@ class PixelFormat:
             pixels = np.broadcast_to(pixels[..., :3], (*pixels.shape[:2], 3))
         elif found != self.channels:
             raise ChannelsError(
-                f"{name}: {found} channels, expected {_expected(self.channels)}: convert it, "
+                f"{name}: {_channels(found)}, expected {_expected(self.channels)}: convert it, "
                 f"or train with --config.dataset.channels={found} and as many values in "
                 "dataset.mean and std"
             )
@@ -101,9 +101,9 @@ def check(dataset: Any) -> None:
                 for key, value in (("mean", largest / 2), ("std", largest / 4))
             ]
             raise UserError(
-                f"config.dataset.{name} is {found}, expected {channels} values, one for each of "
-                f"dataset.channels: begin with {' '.join(begin)}, and `jaxseg data stats` measures "
-                "yours"
+                f"config.dataset.{name} is {found}, expected one value for each channel, and "
+                f"dataset.channels is {channels}: begin with {' '.join(begin)}; "
+                "`jaxseg data stats` measures yours"
             )
     if max(dataset.mean) > largest:
         raise UserError(
@@ -118,8 +118,12 @@ def stored_formats(formats: Iterable[PixelFormat]) -> list[str]:
     others.sort(key=lambda each: (each.channels, each.bits))
     if not others:
         return []
-    told = " and ".join(f"{each.channels} channels of {each.bits} bits" for each in others)
+    told = " and ".join(f"{_channels(each.channels)} of {each.bits} bits" for each in others)
     return [f"there are images of {told}: dataset.channels and bits say what training sees"]
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel" + "s" * (count != 1)
 
 
 def _expected(channels: int) -> str:

@@ -38,8 +38,14 @@ def test_other_numbers_of_channels_are_taken_as_they_are():
     ("changes", "message"),
     [
         ({"bits": 12}, "dataset.bits is 12, expected 8, or 16"),
-        ({"channels": 1}, r'mean is .*, expected 1 values, .*dataset\.mean="\(127\.5,\)"'),
-        ({"channels": 1, "mean": (9.0,)}, r'std is .*, expected 1 values, .*std="\(63\.75,\)"'),
+        (
+            {"channels": 1},
+            r'mean is .*, expected one value for each .* is 1: .*dataset\.mean="\(127\.5,\)"',
+        ),
+        (
+            {"channels": 1, "mean": (9.0,)},
+            r'std is .*, expected one value for each .* is 1: .*std="\(63\.75,\)"',
+        ),
         ({"mean": (256.0, 0.0, 0.0)}, r"mean is .*, expected at most 255, .*bits=8"),
     ],
 )
