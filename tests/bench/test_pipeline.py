@@ -9,6 +9,7 @@ from jaxseg.bench import data_jaxseg, data_memory, data_torch, pipeline
 from jaxseg.data import transforms
 from jaxseg.data.images import read_image, read_mask
 from jaxseg.data.padding import mean_pixel
+from jaxseg.data.pipeline import training
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_a_pass_stops_after_its_stage(folder, monkeypatch):
         monkeypatch.setattr(module, name, counted)
 
     count(data_jaxseg.pipeline, "read")
-    count(data_jaxseg.pipeline.training, "empty_batch")
+    count(training, "empty_batch")
     count(transforms, "apply_plan")
     count(data_jaxseg.parallel.Jit, "place")
     config.batch_size, config.pipeline.prefetch = 4, 1
