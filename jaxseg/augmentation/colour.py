@@ -1,5 +1,6 @@
 """Changes of colour, in OpenCV's arithmetic; see `jaxseg/data/transforms/colour.py` for each."""
 
+import functools
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -84,11 +85,14 @@ def blur(image: UInt8[Array, "H W c"], kernel: Int32[Array, " k"]) -> UInt8[Arra
     radius, (height, width, _) = len(kernel) // 2, image.shape
     pad = [(radius, radius), (radius, radius), (0, 0)]
     pixels = jnp.pad(image.astype(jnp.int32), pad, mode="reflect")
-    taps = range(len(kernel))
-    rows = sum(kernel[i] * pixels[i : i + height] for i in taps)
-    both = sum(kernel[i] * rows[:, i : i + width] for i in taps)
+    rows = _sum([kernel[i] * pixels[i : i + height] for i in range(len(kernel))])
+    both = _sum([kernel[i] * rows[:, i : i + width] for i in range(len(kernel))])
     half = 1 << 2 * BLUR_BITS - 1
     return ((both + half) >> 2 * BLUR_BITS).astype(image.dtype)
+
+
+def _sum(arrays: list[Array]) -> Array:
+    return functools.reduce(jnp.add, arrays)
 
 
 def _rounded(pixels: Float[Array, "H W c"], like: UInt8[Array, "H W c"]) -> UInt8[Array, "H W c"]:

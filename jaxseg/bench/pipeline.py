@@ -29,7 +29,7 @@ from jaxseg.cli import flags
 
 IMAGES, SIZE = 64, (375, 500)  # VOC's usual height and width
 CLASSES = 21
-PASS = 256  # images in one measurement: each file is read four times
+PASS = 128  # images in one measurement: each file is read twice
 STAGES = ("read", "decode", "warp", "batch", "transfer", "on device")
 EPOCHS = 10  # over which memory is watched
 HEADINGS = ("up to", "workers", "jaxseg, images/s", "PyTorch, images/s", "jaxseg / PyTorch")

@@ -13,7 +13,7 @@ from jaxseg import augmentation, losses, parallel, state, steps
 from jaxseg.config import check_config
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.pipeline import canvas_of, train_batches
-from jaxseg.data.source import Classes
+from jaxseg.data.source import Classes, Example
 from jaxseg.errors import UserError
 from jaxseg.program import build_program
 
@@ -30,10 +30,10 @@ class Noise:
     def __len__(self):
         return len(SIZES)
 
-    def size(self, index):
+    def size(self, index, /):
         return SIZES[index]
 
-    def __getitem__(self, index):
+    def __getitem__(self, index, /) -> Example:
         rng = np.random.default_rng(index)
         label = rng.integers(0, 3, SIZES[index], np.int32)
         image = rng.integers(0, 256, (*SIZES[index], 3), np.uint8)
@@ -70,7 +70,9 @@ def with_augment(config, **changes):
 )
 def test_the_device_makes_what_the_host_makes(tiny_config, changes, context, gain):
     config = with_augment(tiny_config, **changes)
-    device = jax.jit(augmentation.bind(config, void=255, context=context))
+    augment = augmentation.bind(config, void=255, context=context)
+    assert augment is not None
+    device = jax.jit(augment)
     differs, mislabelled = [], []
     with (
         batches(config, context=context) as wanted,
@@ -103,7 +105,7 @@ def test_devices_and_compilers_augment_alike_and_exchange_nothing(tiny_config):
     by_jit = parallel.Jit(jax.devices())
     placed = by_jit.place(batch)
     program = jax.jit(augment).lower(placed).compile()
-    assert not re.search("all-|collective|permute", program.as_text())
+    assert not re.search("all-|collective|permute", program.as_text() or "all-")
     by_pmap = parallel.Pmap(jax.devices())
     of_pmap = jax.pmap(augment)(by_pmap.place(batch))
     for name, array in want.items():

@@ -10,6 +10,7 @@ from jaxseg.data import transforms
 from jaxseg.data.images import read_image
 from jaxseg.data.mask_files import read_mask
 from jaxseg.data.padding import mean_pixel
+from jaxseg.data.pipeline import training
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_a_pass_stops_after_its_stage(folder, monkeypatch):
         monkeypatch.setattr(module, name, counted)
 
     count(data_jaxseg.pipeline, "read")
-    count(data_jaxseg.pipeline.training, "empty_batch")
+    count(training, "empty_batch")
     count(transforms, "apply_plan")
     count(data_jaxseg.parallel.Jit, "place")
     config.batch_size, config.pipeline.prefetch = 4, 1

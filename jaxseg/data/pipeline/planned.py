@@ -4,6 +4,7 @@ The host reads, decodes, draws and plans; `jaxseg/augmentation` applies the plan
 """
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,7 +87,7 @@ def plan_arrays(plan: Plan, size: tuple[int, ...], radius: int) -> dict[str, np.
       blur: int32 [2 radius + 1], the weights of the blur in 2^-8.
     """
     to_image = cv2.invertAffineTransform(plan.matrix)
-    arrays = {"size": np.array(size, np.int32)}
+    arrays: dict[str, Any] = {"size": np.array(size, np.int32)}
     arrays["columns"], arrays["rows"] = _tables(to_image, plan.crop_size, BITS)
     if plan.displacements is not None:
         # the map is linear: few points instead of all pixels
