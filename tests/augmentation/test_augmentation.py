@@ -165,10 +165,13 @@ def test_what_only_the_host_can_do_is_refused_by_name(tiny_config):
     augmentation.check(config)
     for key in ("cutmix", "copy_paste"):
         changed = dataclasses.replace(config.augment, **{key: 0.5})
-        with pytest.raises(UserError, match=rf"config\.augment\.{key} is computed on the host"):
+        with pytest.raises(UserError, match=rf"config\.augment\.{key} is for augmentation on"):
             augmentation.check(dataclasses.replace(config, augment=changed))
     weighted = dataclasses.replace(config.loss, border_weight=10.0)
-    with pytest.raises(UserError, match=r"config\.loss\.border_weight is computed on the host"):
+    with pytest.raises(UserError, match=r"config\.loss\.border_weight is for augmentation on"):
         augmentation.check(dataclasses.replace(config, loss=weighted))
+    deep = dataclasses.replace(config.dataset, bits=16)
+    with pytest.raises(UserError, match=r"config\.dataset\.bits=16 is for augmentation on"):
+        augmentation.check(dataclasses.replace(config, dataset=deep))
     off = dataclasses.replace(config.augment, on_device=False)
     augmentation.check(dataclasses.replace(config, loss=weighted, augment=off))

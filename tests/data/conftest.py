@@ -53,6 +53,7 @@ def augment_config(**changes) -> ConfigDict:
         "saturation": 0.0,
         "elastic": 0.0,
         "elastic_grid": 3,
+        "on_device": False,
         "rotate": 0.0,
         "hue": 0.0,
         "gamma": 0.0,
