@@ -131,11 +131,6 @@ def _expected(channels: int) -> str:
     return known.get(channels, str(channels))
 
 
-def unit_ratio(bits: int, other: int) -> float:
-    """How many units of a scale of `bits` one of `other` bits is: 257 of 16 bits for one of 8."""
-    return float(_SCALE) ** ((bits - other) // 8)
-
-
 def displayed(image: UInt[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
     """The image as pictures show it: of 3 or more channels the first three, else the first as grey.
 

@@ -14,9 +14,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jaxseg.data.pixels import unit_ratio
 from jaxseg.errors import UserError
 from jaxseg.weights.imported import NORMALISATION, Imported
+
+FULL_SCALE = {8: 255, 16: 65535}  # by bits: a mean of 16 bits is in units of 1/257
 
 STRUCTURAL = frozenset(
     {
@@ -99,7 +100,7 @@ def _differences(imported: Imported, settings: Settings) -> Iterator[tuple[str, 
     ours = {f"model.{name}": value for name, value in settings.options.items()}
     ours |= {"dataset.mean": settings.mean, "dataset.std": settings.std}
     theirs = {f"model.{name}": value for name, value in imported.options.items()}
-    ratio = unit_ratio(settings.bits, imported.bits)
+    ratio = FULL_SCALE[settings.bits] / FULL_SCALE[imported.bits]
     for name, values in (("mean", imported.mean), ("std", imported.std)):
         theirs[f"dataset.{name}"] = tuple(ratio * value for value in values)
     for key, value in theirs.items():

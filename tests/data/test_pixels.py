@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg.data import pixels
-from jaxseg.data.pixels import PixelFormat, displayed, unit_ratio
+from jaxseg.data.pixels import PixelFormat, displayed
 from jaxseg.defaults import Dataset
 from jaxseg.errors import UserError
 
@@ -26,7 +26,6 @@ def test_depths_are_scaled_to_the_nearest():
     assert (deep[0, 0, 0], deep[0, 255, 0]) == (0, 65535)
     np.testing.assert_array_equal(PixelFormat(1, 8).convert(deep, "a"), RAMP[:1])
     np.testing.assert_array_equal(PixelFormat(1, 8).convert(RAMP, "a"), np.round(RAMP / 257))
-    assert (unit_ratio(16, 8), unit_ratio(8, 8), unit_ratio(8, 16)) == (257, 1, 1 / 257)
 
 
 def test_other_numbers_of_channels_are_taken_as_they_are():
