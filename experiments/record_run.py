@@ -41,13 +41,18 @@ def record(workdir: Path) -> dict[str, Any]:
         "started": started.isoformat(),
         "seconds": seconds,
         "status": found["status"],
-        "results": [_scores(path) for path in sorted(workdir.glob("eval/*/*.json"))],
+        "results": _scores(workdir),
     }
 
 
-def _scores(path: Path) -> dict[str, Any]:
-    scores = json.loads(path.read_text())
-    return {key: value for key, value in scores.items() if key != "confusion"}
+def _scores(workdir: Path) -> list[dict[str, Any]]:
+    """Of every evaluation; `jaxseg evaluate --rank` writes none."""
+    found = (json.loads(path.read_text()) for path in sorted(workdir.glob("eval/*/*.json")))
+    return [
+        {key: value for key, value in scores.items() if key != "confusion"}
+        for scores in found
+        if "miou" in scores
+    ]
 
 
 if __name__ == "__main__":
