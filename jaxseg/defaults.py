@@ -80,8 +80,8 @@ class Augment:
     class_balanced: float = 0.0  # share of crops around a pixel of a class drawn among the image's
     cutmix: float = 0.0  # share with a rectangle of another example (Yun et al. 2019)
     copy_paste: float = 0.0  # share with half of another example's classes (Ghiasi et al. 2021)
-    # Warp and colours inside the training step, for GPUs that outrun the host's cores; on a CPU it
-    # is slower. The same to rounding, see jaxseg/augmentation.
+    # Warp and colours inside the training step, for GPUs that outrun the host's cores; the same to
+    # rounding, see jaxseg/augmentation.
     on_device: bool = False
 
 
