@@ -9,13 +9,19 @@ warp of image and label, and what is affine in the colour into one matrix, so th
 interpolated once. Images have any number of channels, of 8 or 16 bits, and keep their dtype.
 """
 
-import cv2
 import numpy as np
 from jaxtyping import Int32, UInt
 
 from jaxseg.data.transforms.colour import recolour
 from jaxseg.data.transforms.drawing import Draw, draw
-from jaxseg.data.transforms.geometry import Plan, bicubic, sample_positions, warp, within
+from jaxseg.data.transforms.geometry import (
+    Plan,
+    bicubic,
+    paint_outside,
+    sample_positions,
+    warp,
+    within,
+)
 from jaxseg.data.transforms.mixing import mix
 from jaxseg.data.transforms.planning import make_plan, position
 
@@ -57,7 +63,4 @@ def apply_plan(
     coloured = recolour(warped, inside, plan)
     if plan.mirrored:
         return coloured, out_label
-    out_image = np.empty(coloured.shape, image.dtype)
-    out_image[:] = mean
-    cv2.copyTo(coloured, inside, out_image)
-    return out_image, out_label
+    return paint_outside(coloured, inside, plan, mean), out_label

@@ -6,6 +6,7 @@ smooth first (as in the DeepLab papers' code).
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,21 +58,33 @@ def warp(
     """
     sample, inside = _sampler(label.shape, plan)
     warped = sample(image, cv2.INTER_LINEAR).reshape(*plan.crop_size, image.shape[2])
-    return warped, _void_outside(sample(label, cv2.INTER_NEAREST), inside, void), inside
+    return warped, paint_outside(sample(label, cv2.INTER_NEAREST), inside, plan, void), inside
 
 
 def warp_label(label: Int32[np.ndarray, "h w"], plan: Plan, void: int) -> Int32[np.ndarray, "H W"]:
     """The crop of the label alone."""
     sample, inside = _sampler(label.shape, plan)
-    return _void_outside(sample(label, cv2.INTER_NEAREST), inside, void)
+    return paint_outside(sample(label, cv2.INTER_NEAREST), inside, plan, void)
 
 
-def _void_outside(
-    label: Int32[np.ndarray, "H W"], inside: UInt8[np.ndarray, "H W"], void: int
-) -> Int32[np.ndarray, "H W"]:
-    out = np.full(label.shape, void, np.int32)
-    cv2.copyTo(label, inside, out)
-    return out
+def paint_outside(
+    crop: np.ndarray, inside: UInt8[np.ndarray, "H W"], plan: Plan, value: Any
+) -> np.ndarray:
+    """The crop of an image or label with `value` where it does not show the image.
+
+    `crop` may be changed: where the image covers a rectangle, only what is beside it is touched.
+    """
+    row = np.empty(crop.shape[1:], crop.dtype)
+    row[:] = value
+    if plan.covered is None:
+        out = np.empty_like(crop)
+        out[:] = row
+        cv2.copyTo(crop, inside, out)
+        return out
+    top, left, bottom, right = plan.covered
+    crop[:top], crop[bottom:] = row, row
+    crop[top:bottom, :left], crop[top:bottom, right:] = row[:left], row[right:]
+    return crop
 
 
 def _sampler(
