@@ -45,7 +45,7 @@ def table(splits: Sequence[Split]) -> str:
             share = 100 * split.stats.pixels[i] / max(int(split.stats.pixels.sum()), 1)
             cells.append(f"{share:>10.3f} {split.stats.images_with[i]:>9,}")
         lines.append(f"{i:>3}  {name:<{width}}{''.join(cells)}")
-    void = [f"{s.stats.void_pixels / max(_total(s), 1):>10.3%} {'':>9}" for s in splits]
+    void = [f"{100 * s.stats.void_pixels / max(_total(s), 1):>10.3f}{'':>10}" for s in splits]
     lines.append(f"{splits[0].source.classes.void:>3}  {'void':<{width}}{''.join(void)}")
     lines.append(f"{'':>3}  {'images':<{width}}" + "".join(f"{len(s.source):>20,}" for s in splits))
     for split in splits:
@@ -198,7 +198,8 @@ def _sizes(train: Split, val: Split) -> list[Finding]:
         if not len(split.source):
             found.append(Finding("size", f"{split.name}: holds no examples"))
     if 0 < len(val.source) < FEW:
-        text = f"{val.name}: {len(val.source)} images to validate on: scores will be noisy"
+        images = "image" if len(val.source) == 1 else "images"
+        text = f"{val.name}: {len(val.source)} {images} to validate on: scores will be noisy"
         found.append(Finding("size", text, is_wrong=False))
     return found
 
