@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int32
 
-from jaxseg.data.source import Classes, Example, Source
+from jaxseg.data.source import Classes, Example, Source, Wrapper
 from jaxseg.errors import UserError, suggest
 
 LabelMap = Sequence[str | Sequence[str]]
@@ -33,24 +33,18 @@ def mapped_classes(classes: Classes, label_map: LabelMap) -> Classes:
     return Classes(tuple(parts), palette, classes.void)
 
 
-class Mapped:
+class Mapped(Wrapper):
     """A source with the classes of a label map."""
 
     def __init__(self, source: Source, label_map: LabelMap) -> None:
+        super().__init__(source)
         self.classes = mapped_classes(source.classes, label_map)
-        self._source = source
         # values that are neither class nor void stay: they are no class of the map either, which
         # has no more of them, and the check of the label names them
         self._table = np.arange(source.classes.void + 1, dtype=np.int32)
         self._table[: len(source.classes)] = source.classes.void
         for new, old in enumerate(_parts(source.classes, label_map).values()):
             self._table[old] = new
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def size(self, index: int, /) -> tuple[int, int]:
-        return self._source.size(index)
 
     def __getitem__(self, index: int, /) -> Example:
         example = self._source[index]

@@ -122,22 +122,29 @@ class Source(Protocol):
         ...
 
 
-class Cached:
-    """A source whose decoded examples stay in memory once read.
-
-    A pixel of uint8 RGB takes 7 bytes with its int32 label: CamVid's training set is 0.44 GB.
-    """
+class Wrapper:
+    """What sources have in common that give another one's examples, changed or kept."""
 
     def __init__(self, source: Source) -> None:
         self.classes = source.classes
         self._source = source
-        self._examples: dict[int, Example] = {}
 
     def __len__(self) -> int:
         return len(self._source)
 
     def size(self, index: int, /) -> tuple[int, int]:
         return self._source.size(index)
+
+
+class Cached(Wrapper):
+    """A source whose decoded examples stay in memory once read.
+
+    A pixel of uint8 RGB takes 7 bytes with its int32 label: CamVid's training set is 0.44 GB.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._examples: dict[int, Example] = {}
 
     def __getitem__(self, index: int, /) -> Example:
         # two threads may both decode the same example: wasteful once, never wrong
@@ -150,18 +157,12 @@ class Cached:
         return self._examples[index]
 
 
-class Converted:
+class Converted(Wrapper):
     """A source whose images are converted to another format of pixels."""
 
     def __init__(self, source: Source, pixels: PixelFormat) -> None:
-        self.classes = source.classes
-        self._source, self._pixels = source, pixels
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def size(self, index: int, /) -> tuple[int, int]:
-        return self._source.size(index)
+        super().__init__(source)
+        self._pixels = pixels
 
     def __getitem__(self, index: int, /) -> Example:
         example = self._source[index]
