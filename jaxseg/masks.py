@@ -44,7 +44,7 @@ def evaluate(
         or holds other values, each in one line.
     """
     chosen = evaluators.build(config.evals, source.classes)
-    if needing := evaluators.needs_scores(chosen):
+    if needing := list(evaluators.needs(chosen)):
         raise UserError(
             f"config.evals names {needing[0]!r}, which reads probabilities, but masks have none: "
             "leave it out with --evals"

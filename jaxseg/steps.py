@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, UInt, UInt32
 
 from jaxseg import inference
 from jaxseg.augmentation import Augmenting
-from jaxseg.evaluators import Evaluator, OnHost, measure, needs_scores
+from jaxseg.evaluators import Evaluator, OnHost, measure, needs
 from jaxseg.inference.views import PLAIN, Views
 from jaxseg.losses import WeightedSum
 from jaxseg.models.contract import SegmentationModel
@@ -151,22 +151,34 @@ def eval_step(
 
     All are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
     `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that
-    both come from one pass through the model. The losses are those of training that add up over
+    both come from one pass through the model; so do those that ask for confidences alone, which
+    are computed in bands. The losses are those of training that add up over
     images, or tiles (`WeightedSum.adding_up_over`), without auxiliary heads and without weights of
     pixels.
     """
     images = normalize(batch["image"])
     labels = jnp.where(batch["mask"][:, None, None], batch["label"], loss.void)
-    prediction, losses = inference.classes_and_losses(
-        model, variables, images, batch["size"], labels, loss, tile_size=tile_size, views=views
+    needed = {key for keys in needs(evaluators).values() for key in keys}
+    prediction, losses, confidence = inference.classes_and_losses(
+        model,
+        variables,
+        images,
+        batch["size"],
+        labels,
+        loss,
+        tile_size=tile_size,
+        views=views,
+        with_confidence="confidence" in needed,
     )
-    if needs_scores(evaluators):
+    if "scores" in needed:
         scores = inference.scores(
             model, variables, images, batch["size"], tile_size=tile_size, views=views
         )
         batch = {**batch, "scores": scores}
         if not views.is_plain:  # whose loops over windows the compiler does not see to be the same
-            prediction = scores.argmax(-1).astype(jnp.int32)
+            prediction, confidence = scores.argmax(-1).astype(jnp.int32), scores.max(-1)
+    if "confidence" in needed:
+        batch = {**batch, "confidence": confidence}
     sums, rows = measure(evaluators, prediction, batch)
     kept: dict[str, Any] = {"rows": rows}
     if any(isinstance(each, OnHost) for each in evaluators.values()):

@@ -10,6 +10,11 @@ A file defines `Evaluator`, of one of three kinds, by where it measures and what
   compute on as many threads as `config.pipeline.workers` says. Each process measures the images of
   its own devices, and no more than two batches of predictions wait at a time.
 
+The first two read the predicted classes, and of probabilities what their `needs` says:
+"confidence", that of the predicted class at every pixel, float32 [b h w], or "scores", those of all
+classes, float32 [b h w c], which are by far the largest arrays of an evaluation. They are keys of
+the batch that is measured, and nothing is computed that no evaluator needs.
+
 The numbers of images are kept as float64 [images, k] (each file states its k) and put into the
 order of the split before anything is computed from them, so scores do not depend on the number of
 devices or processes. They are all of an evaluation's memory that grows with the split.
@@ -56,11 +61,10 @@ class Summed(Evaluator, Protocol):
     """Sums over a split.
 
     Attributes:
-      needs_scores: whether `update` reads `batch["scores"]`, the probability of each class at every
-        pixel, float32 [b h w c]. Where no evaluator does, they are never computed.
+      needs: "confidence", "scores", both or none.
     """
 
-    needs_scores: bool
+    needs: tuple[str, ...]
 
     def init(self) -> Sums:
         """Zeros, as NumPy arrays wide enough for a whole split (int64, float64)."""
@@ -77,7 +81,13 @@ class Summed(Evaluator, Protocol):
 
 @runtime_checkable
 class PerImage(Evaluator, Protocol):
-    """A few numbers for each image, from the compiled step."""
+    """A few numbers for each image, from the compiled step.
+
+    Attributes:
+      needs: "confidence", "scores", both or none.
+    """
+
+    needs: tuple[str, ...]
 
     def rows(self, prediction: Int[Array, "b h w"], batch: Mapping[str, Array]) -> Array:
         """[b, k]; those of examples whose `batch["mask"]` is False are dropped. Pure, compiled."""
@@ -129,11 +139,13 @@ def build(evals: Sequence[str], classes: Classes) -> dict[str, Evaluator]:
     }
 
 
-def needs_scores(evaluators: Mapping[str, Evaluator]) -> list[str]:
-    """Those that read probabilities."""
-    return [
-        name for name, each in evaluators.items() if isinstance(each, Summed) and each.needs_scores
-    ]
+def needs(evaluators: Mapping[str, Evaluator]) -> dict[str, tuple[str, ...]]:
+    """What each reads of probabilities; those that read nothing of them are left out."""
+    return {
+        name: each.needs
+        for name, each in evaluators.items()
+        if isinstance(each, Summed | PerImage) and each.needs
+    }
 
 
 def measure(

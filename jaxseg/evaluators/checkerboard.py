@@ -40,7 +40,7 @@ STRIDES = (2, 4, 8)
 class Evaluator:
     """Adds up all energy, and that around the frequencies of each stride."""
 
-    needs_scores = True
+    needs = ("scores",)
     higher_is_better = dict.fromkeys([f"checkerboard_{s}" for s in STRIDES], False)
     protocol = (
         "share of the energy of the probabilities' spectra within 1/(8 s) of the multiples of 1/s "

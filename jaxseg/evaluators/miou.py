@@ -13,7 +13,7 @@ from jaxseg.data.source import Classes
 class Evaluator:
     """Adds up the confusion matrix of the split at the labels' own resolution."""
 
-    needs_scores = False
+    needs = ()
     higher_is_better = dict.fromkeys(
         ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "mean_dice"), True
     )

@@ -38,6 +38,7 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
 class Evaluator:
     """Counts the pixels of each class in each image: in both, in truth, in prediction."""
 
+    needs = ()
     higher_is_better = dict.fromkeys(
         ("image_miou", "image_miou_worst", "class_miou", "class_miou_worst"), True
     )

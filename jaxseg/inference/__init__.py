@@ -132,8 +132,12 @@ def classes_and_losses(
     *,
     tile_size: int = 0,
     views: Views = PLAIN,
-) -> tuple[Int[Array, "b h w"], dict[str, Float[Array, "..."]]]:
-    """`classes`, and what `WeightedSum.sums` gives for each loss, of one plain pass.
+    with_confidence: bool = False,
+) -> tuple[Int[Array, "b h w"], dict[str, Float[Array, "..."]], Float[Array, "b h w"] | None]:
+    """`classes`, what `WeightedSum.sums` gives for each loss of one plain pass, and confidences.
+
+    A pixel's confidence is the probability of its class, `scores.max(-1)`; None without
+    `with_confidence`.
 
     Whatever the views, losses are training's, of the whole image as it is: that view gives them if
     it is among them, else a pass of their own. With a window that pass could need more memory than
@@ -142,16 +146,23 @@ def classes_and_losses(
     Other arguments as in `classes`. Logits are never held at the labels' size, but where the model
     gives them so, and a tile's losses are added up as it is computed.
     """
-    if views.has_window:
-        found = classes(model, variables, images, sizes, tile_size=tile_size, views=views)
-        return found, {name: jnp.zeros(()) for name in loss.losses}
-    if views.is_plain:
-        return _plain_classes_and_losses(model, variables, images, sizes, labels, loss, tile_size)
-    best, plain = averages.classes_and_logits(model, variables, images, sizes, tile_size, views)
-    return best, loss.sums(plain, labels, corners=model.corners)
+    seen = views.for_size(images.shape[1:3], model)
+    if seen.is_plain:
+        temperature = seen.temperature if with_confidence else None
+        best, sums, confidence = _read_plain(
+            model, variables, images, sizes, labels, loss, tile_size, temperature
+        )
+    else:
+        best, confidence, plain = averages.classes_confidence_and_logits(
+            model, variables, images, sizes, tile_size, seen
+        )
+        sums = {} if plain is None else loss.sums(plain, labels, corners=model.corners)
+    if views.has_window:  # even where one covers these images: others of the split may be larger
+        sums = {name: jnp.zeros(()) for name in loss.losses}
+    return best, sums, confidence if with_confidence else None
 
 
-def _plain_classes_and_losses(
+def _read_plain(
     model: SegmentationModel,
     variables: Mapping[str, Any],
     images: Array,
@@ -159,24 +170,31 @@ def _plain_classes_and_losses(
     labels: Array,
     loss: WeightedSum,
     tile_size: int,
-) -> tuple[Array, dict[str, Array]]:
-    def read(images: Array, labels: Array) -> tuple[Array, dict[str, Array]]:
+    temperature: float | None,
+) -> tuple[Array, dict[str, Array], Array | None]:
+    """`classes_and_losses` of one plain pass; without a temperature there are no confidences."""
+    Read = tuple[Array, dict[str, Array], Array | None]
+
+    def read(images: Array, labels: Array) -> Read:
         logits, _ = model.apply(variables, images, train=False)
         size = (labels.shape[1], labels.shape[2])
         losses = loss.sums(logits, labels, corners=model.corners)
-        return bands.argmax(logits, size, model.corners), losses
+        confidence = None
+        if temperature is not None:
+            confidence = bands.max_probability(logits, size, model.corners, temperature)
+        return bands.argmax(logits, size, model.corners), losses, confidence
 
     if not model.context:
         return read(images, labels)
     cover = tiling.Cover.of(images.shape[1:3], model, tile_size)
 
-    def read_tile(images: Array, top_left: Array) -> tuple[Array, dict[str, Array]]:
-        part = cover.crop(labels, top_left, fill=loss.void)
-        best, losses = read(images, part)
-        return cover.cut(best), losses
+    def read_tile(images: Array, top_left: Array) -> Read:
+        best, losses, confidence = read(images, cover.crop(labels, top_left, fill=loss.void))
+        return cover.cut(best), losses, jax.tree.map(cover.cut, confidence)
 
-    tiles, losses = cover.map(read_tile, cover.mirror(images, sizes))
-    return cover.join(tiles), jax.tree.map(lambda parts: parts.sum(0), losses)
+    best, losses, confidence = cover.map(read_tile, cover.mirror(images, sizes))
+    losses = jax.tree.map(lambda parts: parts.sum(0), losses)
+    return cover.join(best), losses, jax.tree.map(cover.join, confidence)
 
 
 def _read_logits(

@@ -22,6 +22,7 @@ from jaxseg.inference.views import (
 )
 from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import averaging
+from jaxseg.ops.bands import first_highest
 
 
 def scores(
@@ -51,24 +52,30 @@ def classes(
 ) -> Int[Array, "b h w"]:
     """The class of the highest mean probability."""
     if views.has_window:
-        return _highest(_windowed(model, variables, images, sizes, views))
+        return first_highest(_windowed(model, variables, images, sizes, views), axis=-1)
     return _look(model, variables, images, sizes, tile_size, views).classes(views)
 
 
-def classes_and_logits(
+def classes_confidence_and_logits(
     model: SegmentationModel,
     variables: Mapping[str, Any],
     images: Float[Array, "b h w c"],
     sizes: Int[Array, "b 2"],
     tile_size: int,
     views: Views,
-) -> tuple[Int[Array, "b h w"], Float[Array, "b h2 w2 k"]]:
-    """`classes`, and the logits of the plain view: one of `views`, or from a pass of its own."""
+) -> tuple[Int[Array, "b h w"], Float[Array, "b h w"], Float[Array, "b h2 w2 k"] | None]:
+    """`classes`, their mean probability, and the logits of the plain view.
+
+    That view is one of `views`, or has a pass of its own; with windows there is None.
+    """
+    if views.has_window:
+        total = _windowed(model, variables, images, sizes, views)
+        return first_highest(total, axis=-1), total.max(-1), None
     found = _look(model, variables, images, sizes, tile_size, views)
     plain = found.first if 1.0 in views.scales else None
     if plain is None:
         plain = _look(model, variables, images, sizes, tile_size, PLAIN).first
-    return found.classes(views), plain
+    return found.classes(views), found.confidence(views), plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +88,13 @@ class _Seen:
 
     def classes(self, views: Views) -> Int[Array, "b h w"]:
         if self.total is not None:
-            return _highest(self.total)
+            return first_highest(self.total, axis=-1)
         return averaging.classes(self.maps, views.temperature)
+
+    def confidence(self, views: Views) -> Float[Array, "b h w"]:
+        if self.total is not None:
+            return self.total.max(-1)
+        return averaging.max_probability(self.maps, views.temperature)
 
 
 def _look(
@@ -165,10 +177,6 @@ def _after(earlier: Array, images: Array) -> Array:
     """
     one = earlier.ravel()[0]
     return jnp.where(jnp.isnan(one) & (one == one), 0.0, images)
-
-
-def _highest(probabilities: Array) -> Array:
-    return averaging.first_highest(probabilities, axis=-1)
 
 
 def _windowed(

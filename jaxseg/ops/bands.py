@@ -76,17 +76,37 @@ def argmax(
     """The class of the highest logit, of logits enlarged to `size`: the first of equals."""
     if logits.shape[1:3] == tuple(size):
         return logits.argmax(-1).astype(jnp.int32)
-    classes = np.arange(logits.shape[-1], dtype=np.int32)[:, None]
 
     def step(result: Array, band: Band) -> Array:
-        y = band.enlarge(band.source(logits))
-        # As `y.argmax(2)`, which takes five times as long on a CPU. It has NaN above all.
-        y = jnp.where(jnp.isnan(y), jnp.inf, y)
-        best = y == y.max(2, keepdims=True)
-        return band.put(result, jnp.where(best, classes, len(classes)).min(2))
+        return band.put(result, first_highest(band.enlarge(band.source(logits)), axis=2))
 
-    result = jnp.zeros_like(logits, jnp.int32, shape=(logits.shape[0], *size))
-    return walk(step, result, logits, size, corners)
+    return walk(step, _image_of(logits, size, jnp.int32), logits, size, corners)
+
+
+def max_probability(
+    logits: Float[Array, "b h w c"], size: tuple[int, ...], corners: str, temperature: float = 1.0
+) -> Float[Array, "b H W"]:
+    """The probability of the most likely class, of logits enlarged to `size`."""
+
+    def step(result: Array, band: Band) -> Array:
+        y = band.enlarge(band.source(logits)) / temperature
+        return band.put(result, 1 / jnp.exp(y - y.max(2, keepdims=True)).sum(2))
+
+    return walk(step, _image_of(logits, size, jnp.float32), logits, size, corners)
+
+
+def first_highest(y: Array, axis: int) -> Int[Array, "..."]:
+    """As `y.argmax(axis)`, which takes five times as long on a CPU; NaN is above all."""
+    count, shape = y.shape[axis], [1] * y.ndim
+    shape[axis] = count
+    y = jnp.where(jnp.isnan(y), jnp.inf, y)
+    best = y == y.max(axis, keepdims=True)
+    return jnp.where(best, np.arange(count, dtype=np.int32).reshape(shape), count).min(axis)
+
+
+def _image_of(logits: Float[Array, "b h w c"], size: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros for one number a pixel, placed as the logits are."""
+    return jnp.zeros_like(logits, dtype, shape=(logits.shape[0], *size))
 
 
 def sum_pixels(

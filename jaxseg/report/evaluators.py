@@ -119,8 +119,16 @@ def _calibration(scores: Mapping[str, Any], what: str) -> str:
         caption=f"Bins of confidence: {what}",
     )
     numbers = [
-        ("calibration error of pixels", f"{percent(scores['ece'])} %", "follows the largest class"),
-        ("of classes, their mean", f"{percent(scores['class_ece'])} %", "by predicted class"),
+        (
+            "calibration error of pixels",
+            f"{percent(scores['ece'])} %",
+            f"follows the largest class; interval {_interval(scores.get('ece_interval'))}",
+        ),
+        (
+            "of classes, their mean",
+            f"{percent(scores['class_ece'])} %",
+            f"by predicted class; interval {_interval(scores.get('class_ece_interval'))}",
+        ),
         ("mean confidence", f"{percent(scores['mean_confidence'])} %", "of the predicted class"),
     ]
     note = "Dotted: as many are right as the confidence says. Below it, the model is too sure."

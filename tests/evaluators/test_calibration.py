@@ -11,16 +11,16 @@ from jaxseg.evaluators import calibration
 CLASSES = Classes(("a", "b", "c"), voc_palette(3))
 
 
-def measure(scores, label, mask=None):
+def measure(scores, label):
     evaluator = calibration.Evaluator(CLASSES)
     batch = {
-        "scores": jnp.asarray(scores, jnp.float32),
+        "confidence": jnp.asarray(np.max(scores, -1), jnp.float32),
         "label": jnp.asarray(label, jnp.int32),
-        "mask": jnp.ones(len(label), bool) if mask is None else jnp.asarray(mask),
+        "mask": jnp.ones(len(label), bool),
     }
     prediction = jnp.asarray(np.argmax(scores, -1), jnp.int32)
-    sums = np.asarray(evaluator.update(prediction, batch))
-    return evaluator.compute(evaluator.init() + sums), sums
+    rows = np.asarray(evaluator.rows(prediction, batch), np.float64)
+    return evaluator.compute(rows), rows
 
 
 def softmax(x):
@@ -44,7 +44,7 @@ def test_errors_are_those_of_loops_over_pixels():
     rng = np.random.default_rng(0)
     scores = softmax(2 * rng.normal(size=(2, 20, 25, 3)) + (1, 0, -1)).astype(np.float32)
     label = rng.choice([0, 1, 2, 255], (2, 20, 25), p=[0.5, 0.2, 0.1, 0.2])
-    found, sums = measure(scores, label)
+    found, rows = measure(scores, label)
     assert found["ece"] == pytest.approx(loop(scores, label), abs=1e-5)
     classes = [loop(scores, label, of) for of in range(3)]
     assert list(found["ece_by_class"].values()) == pytest.approx(classes, abs=1e-5)
@@ -53,28 +53,47 @@ def test_errors_are_those_of_loops_over_pixels():
     assert sum(each["pixels"] for each in found["reliability"]) == (label != 255).sum()
     for each in found["reliability"]:
         assert each["above"] <= each["confidence"] <= each["above"] + 1 / 15 + 1e-5
-    # sums of parts, and of masked examples
-    parts = [measure(scores[i : i + 1], label[i : i + 1])[1] for i in range(2)]
-    np.testing.assert_array_equal(sums, parts[0] + parts[1])
-    np.testing.assert_array_equal(measure(scores, label, [True, False])[1], parts[0])
+    # an image's numbers do not depend on the others
+    for i in range(2):
+        np.testing.assert_array_equal(
+            rows[i : i + 1], measure(scores[i : i + 1], label[i : i + 1])[1]
+        )
+    for key in ("ece", "class_ece"):
+        low, high = found[f"{key}_interval"]
+        assert low <= found[key] <= high
 
 
-def test_the_error_over_pixels_follows_the_majority():
-    """A class of 1 % of the pixels whose confidence is off by 0.6."""
-    scores = np.zeros((1, 10, 100, 3))
-    scores[..., 0] = 1.0
-    label = np.zeros((1, 10, 100), int)
-    scores[0, 0, :10] = (0.1, 0.9, 0)
-    label[0, 0, 3:10] = 0
-    label[0, 0, :3] = 1
+def test_intervals_are_those_of_the_images():
+    """At confidence 0.7, half of them are right by chance and half always: 0.2 and 0.3 off."""
+    rng = np.random.default_rng(0)
+    scores = np.broadcast_to(np.float32([0.7, 0.2, 0.1]), (40, 20, 20, 3))
+    label = np.zeros((40, 20, 20), int)
+    label[:20] = rng.random((20, 20, 20)) < 0.5
     found, _ = measure(scores, label)
-    assert found["ece_by_class"] == pytest.approx({"a": 0, "b": 0.6, "c": None}, abs=1e-4)
-    assert found["ece"] == pytest.approx(0.006, abs=1e-5)
-    assert found["class_ece"] == pytest.approx(0.3, abs=1e-4)
+    assert found["ece"] == pytest.approx(0.05, abs=0.01)
+    low, high = found["ece_interval"]
+    # the share of right pixels has a standard error of 0.25 / sqrt(40) = 0.04; errors are above 0
+    assert low < 0.02
+    assert high == pytest.approx(0.05 + 2 * 0.04, abs=0.02)
+    alike, _ = measure(scores[20:], label[20:])
+    assert alike["ece_interval"] == pytest.approx((0.3, 0.3), abs=1e-4)
+
+
+def test_large_images_and_full_confidence_lose_nothing():
+    """Four million pixels in one bin; and probabilities of 1."""
+    large = np.broadcast_to(np.float32([0.9, 0.1, 0.0]), (1, 2000, 2000, 3))
+    found, _ = measure(large, np.zeros((1, 2000, 2000)))
+    assert found["ece"] == pytest.approx(0.1, abs=1e-5)
+    certain = np.broadcast_to(np.float32([1, 0, 0]), (1, 30, 30, 3))
+    found, _ = measure(certain, np.zeros((1, 30, 30)))
+    assert found["ece"] == 0
+    assert found["mean_confidence"] == 1
 
 
 def test_void_alone_gives_none():
     found, _ = measure(np.full((1, 2, 2, 3), 1 / 3), np.full((1, 2, 2), 255))
     assert found["ece"] is found["class_ece"] is found["mean_confidence"] is None
+    assert found["ece_interval"] is found["class_ece_interval"] is None
     assert found["reliability"] == []
     assert "-" in calibration.Evaluator(CLASSES).table(found)
+    assert calibration.Evaluator(CLASSES).compute(np.zeros((0, 0)))["ece"] is None

@@ -50,7 +50,7 @@ def test_every_evaluator_says_which_way_its_numbers_go_and_how_they_came_about()
         assert len(each.protocol) > 40, name
         kinds = (evaluators.Summed, evaluators.PerImage, evaluators.OnHost)
         assert sum(isinstance(each, kind) for kind in kinds) == 1, name
-    assert evaluators.needs_scores(made) == ["calibration", "checkerboard"]
+    assert evaluators.needs(made) == {"calibration": ("confidence",), "checkerboard": ("scores",)}
     assert evaluators.is_higher_better(made, "boundary_f")
     assert not evaluators.is_higher_better(made, "hausdorff95")
     assert not evaluators.is_higher_better({}, "loss")

@@ -1,21 +1,27 @@
 """What an evaluation holds does not grow with the split, but for the few numbers of each image."""
 
 import gc
+import json
+import resource
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
-from jaxseg import evaluators, masks
+from jaxseg import evaluation, evaluators, masks
 from jaxseg.config import check_config
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.source import Classes, Example
+from jaxseg.program import build_program
 
 CLASSES = Classes(("membrane", "cell"), voc_palette(2))
 SIZE = (64, 64)
 
 
-class Blank:
+class Drawn:
     """Images made when they are read."""
 
     classes = CLASSES
@@ -31,7 +37,8 @@ class Blank:
 
     def __getitem__(self, index, /):
         label = np.random.default_rng(index).integers(0, 2, SIZE, np.int32)
-        return Example(image=np.zeros((*SIZE, 3), np.uint8), label=label, name="mask")
+        image = np.repeat(np.uint8(255 * label)[..., None], 3, -1)
+        return Example(image=image, label=label, name="mask")
 
 
 @pytest.mark.slow
@@ -39,8 +46,8 @@ class Blank:
 def test_the_peak_of_1000_images_is_that_of_10(tiny_config, tmp_path, monkeypatch, name):
     """Of Python's and NumPy's memory; compiled steps have arguments of one size."""
     made = evaluators.build(("miou", name), CLASSES)
-    if evaluators.needs_scores(made):
-        pytest.skip("its sums have one size: nothing of an image leaves the compiled step")
+    if evaluators.needs(made):
+        pytest.skip("masks have no probabilities; the test below measures it")
     tiny_config.evals, tiny_config.eval.batch_size = ("miou", name), 4
     config = check_config(tiny_config)
     guess = np.random.default_rng(0).integers(0, 2, SIZE, np.int32)
@@ -49,7 +56,7 @@ def test_the_peak_of_1000_images_is_that_of_10(tiny_config, tmp_path, monkeypatc
     for count in (10, 10, 1000):  # the first one compiles
         gc.collect()
         tracemalloc.start()
-        scores, _ = masks.evaluate(tmp_path, config, Blank(count))
+        scores, _ = masks.evaluate(tmp_path, config, Drawn(count))
         peaks[count] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert scores["examples"] == count
@@ -62,3 +69,28 @@ def test_the_peak_of_1000_images_is_that_of_10(tiny_config, tmp_path, monkeypatc
     # 12 kB of pixels and 33 kB of labels and predictions
     allowed = 990 * (4 * 8 * rows + 600)
     assert peaks[1000] - peaks[10] < allowed + 2**20, (name, peaks)
+
+
+@pytest.mark.slow
+def test_the_peak_of_a_process_is_that_of_10_images(tiny_config):
+    """With a network, and all evaluators together; compiled programs and devices' memory count."""
+    tiny_config.evals, tiny_config.eval.batch_size = tuple(evaluators.names()), 4
+    config = tiny_config.to_json_best_effort()
+    code = "import sys; from tests.evaluators.test_memory import child; child(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, config], capture_output=True, text=True, check=True
+    )
+    few, many = map(int, done.stdout.split())
+    # labels, predictions and images of 990 would be 45 MB, and confidences 16 MB more
+    assert many - few < 10e6, (few, many)
+
+
+def child(config_json):
+    """Print the peak resident memory after evaluations of 10 and of 1000 images, in bytes."""
+    config = check_config(ConfigDict(json.loads(config_json)))
+    program = build_program(config, CLASSES, announce=lambda _: None)
+    state = program.parallel.place_state(program.init_state())
+    for count in (10, 1000):
+        scores = evaluation.evaluate(program, config, state, Drawn(count))
+        assert scores["examples"] == count
+        print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

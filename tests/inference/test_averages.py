@@ -118,13 +118,16 @@ def test_losses_are_those_of_the_plain_image(one_conv, scales, context, run_comp
     def both(images, labels):
         how = model, variables, images, sizes, labels, loss
         views = Views(scales, flip=True, temperature=3.0)
-        return [inference.classes_and_losses(*how, views=v) for v in (views, PLAIN)] + [
-            inference.classes(*how[:4], views=views)
-        ]
+        return (
+            inference.classes_and_losses(*how, views=views, with_confidence=True),
+            inference.classes_and_losses(*how)[1],
+            inference.scores(*how[:4], views=views),
+        )
 
-    (best, averaged), (_, plain), expected = run_compiled(both, images, jnp.asarray(labels))
+    (best, averaged, sure), plain, scores = run_compiled(both, images, jnp.asarray(labels))
     np.testing.assert_allclose(averaged["cross_entropy"], plain["cross_entropy"], rtol=1e-6)
-    np.testing.assert_array_equal(best, expected)
+    np.testing.assert_array_equal(best, scores.argmax(-1))
+    np.testing.assert_allclose(sure, scores.max(-1), rtol=1e-5)
 
 
 def test_the_plain_pass_is_not_computed_twice(one_conv):
@@ -152,10 +155,18 @@ def test_with_windows_there_is_no_loss(one_conv, run_compiled):
 
     def run(images):
         how = model, variables, images, jnp.asarray([[8, 8]]), labels, loss
-        return inference.classes_and_losses(*how, views=Views(window=(16, 16)))[1]
+        return [
+            (
+                *inference.classes_and_losses(*how, views=views, with_confidence=True),
+                inference.scores(*how[:4], views=views),
+            )
+            for views in (Views(window=(16, 16)), Views(window=(6, 6)))
+        ]
 
-    sums = run_compiled(run, pictures(1, 8, 8, 3))
-    np.testing.assert_array_equal(sums["cross_entropy"], [0, 0])
+    for best, sums, sure, scores in run_compiled(run, pictures(1, 8, 8, 3)):
+        assert not np.any(sums["cross_entropy"])
+        np.testing.assert_array_equal(best, scores.argmax(-1))
+        np.testing.assert_allclose(sure, scores.max(-1), rtol=1e-5)
     assert loss.of_split({name: np.asarray(x) for name, x in sums.items()})["loss"] is None
 
 

@@ -72,15 +72,23 @@ def test_losses_of_tiles_are_those_of_the_whole(
 
     def both(images, labels):
         found = inference.classes_and_losses(
-            unet, unet_variables, images, whole(images), labels, loss, tile_size=tile_size
+            unet,
+            unet_variables,
+            images,
+            whole(images),
+            labels,
+            loss,
+            tile_size=tile_size,
+            with_confidence=True,
         )
         return found, scores(images, 0)
 
-    (best, sums), probabilities = run_compiled(both, images, jnp.asarray(labels))
+    (best, sums, confidence), probabilities = run_compiled(both, images, jnp.asarray(labels))
     valid = labels != 255
     picked = np.log(np.asarray(probabilities)[valid, labels[valid]])
     np.testing.assert_allclose(sums["cross_entropy"], [-picked.sum(), valid.sum()], rtol=1e-5)
     np.testing.assert_array_equal(best, probabilities.argmax(-1))
+    np.testing.assert_allclose(confidence, probabilities.max(-1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("tile_size", [0, 12])

@@ -43,13 +43,15 @@ def test_bands_give_the_mean_of_the_whole(monkeypatch, temperature, run_compiled
         return (
             averaging.probabilities(given, temperature),
             averaging.classes(given, temperature),
+            averaging.max_probability(given, temperature),
             total,
         )
 
-    mean, best, total = run_compiled(run)
+    mean, best, highest, total = run_compiled(run)
     each = [whole(one, temperature) for one in given]
     np.testing.assert_allclose(mean, np.mean(each, 0), atol=1e-6)
     np.testing.assert_array_equal(best, np.mean(each, 0).argmax(-1))
+    np.testing.assert_allclose(highest, np.mean(each, 0).max(-1), atol=1e-6)
     expected = 0.5 * each[0] + 0.2 * each[1] + 0.3 * each[2]
     np.testing.assert_allclose(total, expected, atol=1e-6)
 
@@ -69,7 +71,7 @@ def test_nan_and_equals_have_a_class():
     best = averaging.classes([Map(jnp.asarray(logits), np.arange(3.0), np.arange(3.0))] * 2)
     np.testing.assert_array_equal(best, np.zeros((1, 3, 3)))
     y = jnp.asarray([[1.0, 3.0, 3.0], [np.nan, 2.0, 9.0]])
-    np.testing.assert_array_equal(averaging.first_highest(y, axis=1), [1, 0])
+    np.testing.assert_array_equal(bands.first_highest(y, axis=1), [1, 0])
 
 
 def test_classes_of_many_views_need_little_memory():

@@ -1,3 +1,4 @@
+import functools
 from typing import Any
 
 import jax
@@ -22,10 +23,13 @@ def test_the_highest_class_is_that_of_the_whole_enlarged_logits(monkeypatch, sma
     monkeypatch.setattr(bands, "BAND_BYTES", 4 * size[1] * 7 * 4)  # four rows
     logits = np.random.default_rng(0).normal(size=(3, *small, 7)).astype(np.float32)
     rows, cols = (resize.interpolation_matrix(*n, corners) for n in zip(small, size, strict=True))
-    want = jnp.einsum("Ww,bHwc->bHWc", cols, jnp.einsum("Hh,bhwc->bHwc", rows, logits)).argmax(-1)
+    large = jnp.einsum("Ww,bHwc->bHWc", cols, jnp.einsum("Hh,bhwc->bHwc", rows, logits))
     got = bands.argmax(jnp.asarray(logits), size, corners)
     assert got.dtype == jnp.int32
-    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(got, large.argmax(-1))
+    for temperature in (1.0, 2.5):
+        got = bands.max_probability(jnp.asarray(logits), size, corners, temperature)
+        np.testing.assert_allclose(got, jax.nn.softmax(large / temperature).max(-1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (16, 16)])
@@ -50,9 +54,10 @@ def test_nan_is_the_highest(size):
 def test_classes_need_no_memory_for_large_logits():
     """Of 16 images of 512x512 and 150 classes: 2.5 GB of logits."""
     logits = jax.ShapeDtypeStruct((16, 128, 128, 150), jnp.float32)
-    function = jax.jit(lambda x: bands.argmax(x, (512, 512), "half_pixel"))
-    memory: Any = function.lower(logits).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < 100e6
+    for of in (bands.argmax, bands.max_probability):
+        function = jax.jit(functools.partial(of, size=(512, 512), corners="half_pixel"))
+        memory: Any = function.lower(logits).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < 100e6
 
 
 def focal(power, factors, step):

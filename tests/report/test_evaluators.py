@@ -19,17 +19,16 @@ def scores(scores_of):
     for _ in range(6):
         label = np.repeat(np.repeat(rng.integers(0, 3, (4, 5)), 12, 0), 12, 1).astype(np.int32)
         pairs.append((np.roll(label, 2, 1), label))
-    sums = np.zeros((3, calibration.BINS, 6), np.int64)
-    pixels = rng.integers(50, 900, (3, calibration.BINS))
+    pixels = rng.integers(50, 900, (6, 3, calibration.BINS))
     confidence = (np.arange(calibration.BINS) + 0.5) / calibration.BINS
-    sums[..., 0], sums[..., 1] = pixels, pixels * confidence**1.6
-    units = (pixels * confidence * (16**4 - 1)).astype(int)
-    sums[..., 2] = units  # in units of the lowest digit
+    right = np.round(pixels * confidence**1.6)
+    gaps = (right - pixels * confidence).reshape(6, -1)
+    rows = np.concatenate([gaps, pixels.sum(2), pixels.sum(1), right.sum(1)], axis=1)
     return {
         "miou": 0.71,
         **scores_of(per_image.Evaluator(CLASSES), pairs),
         **scores_of(boundary.Evaluator(CLASSES), pairs),
-        **calibration.Evaluator(CLASSES).compute(sums),
+        **calibration.Evaluator(CLASSES).compute(rows),
     }
 
 
@@ -39,8 +38,9 @@ def test_sections_are_those_of_the_numbers(scores, check_html):
     assert {"per-image", "boundaries", "calibration"} <= check_html(page).ids
     for key in ("image_miou", "class_miou_worst", "boundary_iou", "ece", "class_ece"):
         assert f"{100 * scores[key]:.2f}" in page
-    low, high = scores["image_miou_interval"]
-    assert f"{100 * low:.2f} to {100 * high:.2f}" in page
+    for key in ("image_miou_interval", "ece_interval", "class_ece_interval"):
+        low, high = scores[key]
+        assert f"{100 * low:.2f} to {100 * high:.2f}" in page
     for band in scores["trimap"]:
         assert f"of a contour {band['width_px']}: {100 * band['miou']:.2f} %" in page
     assert "radius 2 % of the diagonal: 2 px" in page
