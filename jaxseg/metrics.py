@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-_DRAWS_AT_ONCE = 100  # test sets of a bootstrap, whose counts of images are held
+_DRAWN_BYTES = 2**17  # of a bootstrap's counts of images, so many test sets are drawn at a time
 
 
 def confusion_matrix(
@@ -163,8 +163,9 @@ def resample(
       seed: of the draws.
     """
     rng, values = np.random.default_rng(seed), []
-    for start in range(0, draws if images else 0, _DRAWS_AT_ONCE):
-        size = min(_DRAWS_AT_ONCE, draws - start)
+    at_once = max(1, _DRAWN_BYTES // (8 * max(1, images)))
+    for start in range(0, draws if images else 0, at_once):
+        size = min(at_once, draws - start)
         values.append(score(rng.multinomial(images, [1 / images] * images, size=size)))
     values = np.concatenate(values) if values else np.zeros(0)
     values = values[np.isfinite(values)]
