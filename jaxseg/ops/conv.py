@@ -50,7 +50,7 @@ def conv(
         shapes = "strided" if stride > 1 else "dense"
         form = lowering.choose("pointwise_conv", shapes, x.dtype, POINTWISE_LOWERINGS)
         if form == "matmul":
-            return jnp.einsum("bhwi,io->bhwo", x[:, ::stride, ::stride], kernel[0, 0])
+            return _matmul(x[:, ::stride, ::stride], kernel[0, 0])
     elif dilation > 1:
         # how much of the kernel lies outside the map decides
         shapes = "far" if 4 * dilation > min(x.shape[1:3]) else "near"
@@ -71,6 +71,35 @@ def conv(
         if form == "taps":
             return _taps(x, kernel, dilation, ends)
     return _native(x, kernel, stride, ends, dilation)
+
+
+@jax.custom_vjp
+def _matmul(x: Array, kernel: Array) -> Array:
+    """One product of matrices; for the gradient of the kernel, the narrower map is transposed.
+
+    XLA on a CPU multiplies a transposed matrix from a copy of it, and takes long to write that. The
+    derivative of `einsum` transposes the outputs, 6 times as wide as the inputs in MobileNetV2's
+    expansions.
+    """
+    return jnp.einsum("bhwi,io->bhwo", x, kernel)
+
+
+def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, Any]:
+    return _matmul(x, kernel), (x, kernel)
+
+
+def _matmul_backward(saved: Any, g: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    inputs, outputs = kernel.shape
+    over_pixels = (((0, 1, 2), (0, 1, 2)), ((), ()))
+    if inputs <= outputs:  # the left one is transposed
+        kernel_gradient = jax.lax.dot_general(x, g, over_pixels)
+    else:
+        kernel_gradient = jax.lax.dot_general(g, x, over_pixels).T
+    return jnp.einsum("bhwo,io->bhwi", g, kernel), kernel_gradient
+
+
+_matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def _native(x: Array, kernel: Array, stride: int, ends: Pads, dilation: int = 1) -> Array:
@@ -194,8 +223,8 @@ def _kernel_gradient(x: Array, g: Array, size: int, stride: int, ends: Pads) -> 
         rows, cols = ((size - 1 - before, size - 1 - after) for before, after in ends)
         other = _kernel_gradient(g, x, size, 1, (rows, cols))
         return other[::-1, ::-1].swapaxes(2, 3)
-    block = min(h, -(-512 // (b * w)))  # rows; 512 pixels make an efficient product
-    blocks = -(-h // block)
+    blocks = -(-h // -(-512 // (b * w)))  # 512 pixels make an efficient product
+    block = -(-h // blocks)  # rows
     span = (block - 1) * stride + 1
     g = jnp.pad(g, ((0, 0), (0, blocks * block - h), (0, 0), (0, 0)))
     below = max(0, (blocks * block - 1) * stride + size - x.shape[1] - sum(ends[0]))

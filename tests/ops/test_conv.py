@@ -19,7 +19,7 @@ CASES = [
     (5, 2, 1, 10, 9),
     (7, 2, 1, 12, 9),
 ]
-# Several blocks of rows in the gradient of the kernel, the last not full: 9 + 4 rows of output.
+# Several blocks of rows in the gradient of the kernel, the last not full: 7 + 6 rows of output.
 BLOCKS = [(3, 1, 1, 13, 30), (3, 2, 1, 26, 59), (5, 2, 1, 25, 60)]
 ATROUS = [(3, 1, 2, 6, 9), (3, 2, 2, 9, 10), (5, 3, 2, 14, 13), (3, 1, 5, 12, 11)]
 STRIDE_1 = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (7, 1, 1, 9, 8)]
@@ -59,9 +59,15 @@ def test_lowerings_equal_the_definition(operation, form, padding, dtype, check_c
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "tf_same", "valid"])
-def test_rows_with_fewer_outputs_than_inputs(padding, check_convolution):
-    cases = [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (3, 2, 1, 8, 7), *BLOCKS]
-    check_convolution(conv, "conv", "rows", cases, padding, "float32", channels=5, kernel=(5, 2))
+@pytest.mark.parametrize(
+    ("operation", "form", "cases"),
+    [
+        ("conv", "rows", [(3, 1, 1, 7, 5), (5, 1, 1, 6, 9), (3, 2, 1, 8, 7), *BLOCKS]),
+        ("pointwise_conv", "matmul", POINTWISE),
+    ],
+)
+def test_fewer_outputs_than_inputs(operation, form, cases, padding, check_convolution):
+    check_convolution(conv, operation, form, cases, padding, "float32", channels=5, kernel=(5, 2))
 
 
 @pytest.mark.parametrize("form", ["rows", "taps"])
