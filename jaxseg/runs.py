@@ -35,6 +35,7 @@ from jaxseg.data.pixels import PixelFormat
 from jaxseg.data.source import Classes
 from jaxseg.defaults import Config
 from jaxseg.errors import UserError
+from jaxseg.models.contract import stride_mismatch
 from jaxseg.overrides import override_config
 from jaxseg.program import Program, build_program
 from jaxseg.state import TrainState
@@ -98,6 +99,9 @@ def open_run(
     # of a run of an earlier version there are none, and it named none
     weights = facts.get("class_weights", {})
     program = build_program(config, classes, announce=announce, class_weights=weights)
+    strides = [model.get("output_stride", 0) for model in (stored.model, changed.model)]
+    if mismatch := stride_mismatch(program.model, *strides):
+        announce(f"warning: {mismatch}")
     state, meta = checkpoint.load(
         folder,
         number,

@@ -100,12 +100,17 @@ def test_other_data_is_refused(tmp_path):
         runs.check_same_data("abd", tmp_path)
 
 
-def test_a_run_opens_at_the_step_asked_for(run_with_averages):
+def test_a_run_opens_at_the_step_asked_for(run_with_averages, monkeypatch):
     """With the state that was saved, and with changed values where asked."""
     latest = runs.open_run(run_with_averages, "latest")
     assert latest.step == checkpoint.find(run_with_averages / runs.CHECKPOINTS, "latest")
     assert int(latest.state.step) == latest.step
-    changed = runs.open_run(run_with_averages, changes=["--config.eval.batch_size=3"])
+    monkeypatch.setattr(runs, "stride_mismatch", lambda *_: "they lie elsewhere")
+    said = []
+    changed = runs.open_run(
+        run_with_averages, changes=["--config.eval.batch_size=3"], announce=said.append
+    )
+    assert "warning: they lie elsewhere" in said
     assert changed.config.eval.batch_size == 3
     with pytest.raises(UserError, match=r"no key 'eval\.batch'"):
         runs.open_run(run_with_averages, changes=["--config.eval.batch=3"])

@@ -261,6 +261,24 @@ def evaluation_mismatch(
     )
 
 
+def stride_mismatch(model: SegmentationModel, trained: int, given: int) -> str | None:
+    """One line that says so, if features lie elsewhere at another output stride than in training.
+
+    A convolution of stride 2 sees pixel 2 i (or 2 i + 1, where TensorFlow pads a map of even size),
+    and half-pixel corners take its feature i to be at 2 i + 1/2. With a rate instead of the stride
+    it sees pixel i, and that is where feature i belongs: all features have moved by half a pixel of
+    the larger map. With "aligned" corners both are where they belong.
+    """
+    corners = model.interpolation[1]
+    if trained == given or corners == "aligned":
+        return None
+    return (
+        f"config.model.output_stride is {given}, but was {trained} in training: with {corners} "
+        f"corners features now lie {abs(trained - given) // 2} pixels off; evaluate at "
+        f"output_stride={trained}, or train with aligned corners and sizes of 32 k + 1"
+    )
+
+
 def _drift(size: int, stride: int, extra: int) -> float:
     """How much wider the features of a side lie after the resize than the stride put them."""
     last = -(-size // stride) - 1  # the first is 0

@@ -20,8 +20,14 @@ from jaxseg.cli import main
 from jaxseg.config import check_config
 from jaxseg.errors import UserError
 from jaxseg.models import contract, encoders
-from jaxseg.models.contract import CoversImage, corner_mismatch, evaluation_mismatch
+from jaxseg.models.contract import (
+    CoversImage,
+    corner_mismatch,
+    evaluation_mismatch,
+    stride_mismatch,
+)
 from jaxseg.models.deeplabv3 import DeepLabV3
+from jaxseg.ops.conv import conv
 from jaxseg.ops.layers import bind_model
 from jaxseg.ops.resize import resize
 
@@ -216,6 +222,37 @@ def test_a_mismatch_of_evaluation():
         evaluation_mismatch(aligned, (0, 0), 32) or ""
     )
     assert "canvas of (0, 0) and size_multiple 16" in (evaluation_mismatch(half, (0, 0), 8) or "")
+
+
+def test_another_output_stride_moves_features():
+    aligned, half = DeepLabV3(2, corners="aligned"), DeepLabV3(2)
+    assert "16 in training: with half_pixel corners features now lie 4 pixels off" in (
+        stride_mismatch(half, 16, 8) or ""
+    )
+    assert "12 pixels off" in (stride_mismatch(half, 32, 8) or "")
+    assert stride_mismatch(half, 16, 16) is None
+    assert stride_mismatch(aligned, 16, 8) is None
+
+
+@pytest.mark.parametrize(
+    ("corners", "size", "padding", "moved"),
+    [
+        ("half_pixel", 32, "symmetric", 0.5),
+        ("half_pixel", 32, "tf_same", -0.5),
+        ("aligned", 33, "symmetric", 0),
+        ("aligned", 33, "tf_same", 0),
+    ],
+)
+def test_features_move_by_half_a_pixel_where_a_stride_is_left_out(corners, size, padding, moved):
+    """Row 12 of a ramp: the mean of what is seen there, with a stride of 2 and without."""
+    ramp = jnp.broadcast_to(jnp.arange(size, dtype=jnp.float32)[:, None], (size, size))
+    kernel = jnp.full((3, 3, 1, 1), 1 / 9)
+
+    def seen(stride):
+        return conv(ramp[None, ..., None], kernel, stride, 1, padding)
+
+    strided = resize(seen(2), (size, size), corners)[0, 12, 16, 0]
+    assert seen(1)[0, 12, 16, 0] - strided == pytest.approx(moved, abs=1e-5)
 
 
 @pytest.mark.usefixtures("shallow")
