@@ -149,7 +149,11 @@ def raise_once(error: UserError) -> NoReturn:
 
 
 def wait(reason: str) -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes are here.
+
+    Before work that takes them different times it connects them: on CPUs the first exchange fails
+    if another process comes to it 30 s later (Gloo), while later ones wait for minutes.
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
 

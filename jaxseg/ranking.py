@@ -108,6 +108,7 @@ def rank(
     Returns:
       "regions" and "images", see `Region` and `Contested`; "examples", "skipped" and "protocol".
     """
+    hosts.wait("for the ranking")
     skipped = pipeline.Skipped(announce) if config.pipeline.on_unreadable == "skip" else None
     indices = range(jax.process_index(), len(source), jax.process_count())
     jobs = (functools.partial(pipeline.read, source, index, skipped) for index in indices)
