@@ -205,11 +205,8 @@ def test_processes_rank_and_score_masks_as_one(alone, tmp_path, monkeypatch, cap
     """Seven images by two processes; then masks with a fault in the part of each."""
     margin = 0.05  # a run of 20 steps is not confident
     monkeypatch.setattr(ranking, "MARGIN", margin)
-    rng, source = (
-        np.random.default_rng(0),
-        data.load(check_config(load_config(alone)).dataset, "val"),
-    )
-    names = [source[i]["name"] for i in range(7)], np.random.default_rng(0)
+    source = data.load(check_config(load_config(alone)).dataset, "val")
+    names, rng = [source[i]["name"] for i in range(7)], np.random.default_rng(0)
     for folder in ("masks", "faulty"):
         (tmp_path / folder).mkdir()
         for name in names:
