@@ -72,14 +72,16 @@ def test_masks_are_scored_as_predictions_are(split, folder, config, scores_of):
     assert scores["protocol"]["masks"] == str(folder)
 
 
-def test_everything_that_is_wrong_gets_a_line(split, folder, config):
+def test_everything_that_is_wrong_gets_a_line(split, folder, tiny_config):
+    tiny_config.evals, tiny_config.eval.batch_size = ("miou",), 2
+    tiny_config.eval.size_multiple = 10  # three sizes of batches, as of images
     (folder / "photo0.png").unlink()
     Image.new("L", (9, 8)).save(folder / "more/photo1.png")
     Image.fromarray(np.full((30, 20), 7, np.uint8)).save(folder / "photo2.png")
     Image.new("L", (30, 20)).save(folder / "photo3.png")  # besides that in the folder below
     (folder / "photo4.png").write_bytes(b"not an image")
     with pytest.raises(UserError) as error:
-        masks.evaluate(folder, config, split)
+        masks.evaluate(folder, check_config(tiny_config), split)
     first, *lines = str(error.value).splitlines()
     assert "can't be scored" in first
     parts = (
