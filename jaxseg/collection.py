@@ -19,14 +19,18 @@ class Collection:
     Args:
       evaluators: by name.
       workers: threads that measure images on the host.
+      own_sums: whether the sums are of this process's examples alone, and `compute` adds up those
+        of all processes; a step over all devices gives sums of all examples.
 
     Attributes:
       examples: how many of this process's were added.
     """
 
-    def __init__(self, evaluators: Mapping[str, Evaluator], workers: int) -> None:
+    def __init__(
+        self, evaluators: Mapping[str, Evaluator], workers: int, *, own_sums: bool = False
+    ) -> None:
         self.examples = 0
-        self._evaluators = evaluators
+        self._evaluators, self._own_sums = evaluators, own_sums
         self._sums = {
             name: each.init() for name, each in evaluators.items() if isinstance(each, Summed)
         }
@@ -86,9 +90,10 @@ class Collection:
         """The scores of all evaluators; all processes must call this, and all get them."""
         self._finish()
         scores: dict[str, Any] = {}
+        sums = hosts.add_up_arrays(self._sums) if self._own_sums else self._sums
         for name, evaluator in self._evaluators.items():
             if isinstance(evaluator, Summed):
-                scores |= evaluator.compute(self._sums[name])
+                scores |= evaluator.compute(sums[name])
             elif isinstance(evaluator, PerImage | OnHost):
                 scores |= evaluator.compute(_in_order(self._rows[name]))
         return scores

@@ -6,6 +6,7 @@ Where one fails or dies, the others end. With one process, all of this does noth
 
 import atexit
 import contextlib
+import json
 import os
 import re
 import sys
@@ -140,8 +141,19 @@ def tell(text: str) -> None:
     print(f"{name}{text}", file=sys.stderr, flush=True)
 
 
+def raise_once(error: UserError) -> NoReturn:
+    """Raise what all processes have found alike: by the first one, which says it for all."""
+    if not is_first():
+        wait("the first process says it")  # and `failing_together` ends this one meanwhile
+    raise error
+
+
 def wait(reason: str) -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes are here.
+
+    Before work that takes them different times it connects them: on CPUs the first exchange fails
+    if another process comes to it 30 s later (Gloo), while later ones wait for minutes.
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
 
@@ -162,15 +174,38 @@ def highest(number: int) -> int:
 
 def gather(rows: np.ndarray) -> np.ndarray:
     """All processes' float64 [n, k], one below the other; n may differ, k may not."""
+    return rows if jax.process_count() == 1 else np.concatenate(_of_all(rows))
+
+
+def gather_items(items: list[Any]) -> list[Any]:
+    """All processes' items, those of the first process first; they are what JSON can hold."""
     if jax.process_count() == 1:
-        return rows
+        return items
+    text = np.frombuffer(json.dumps(items).encode(), np.uint8)
+    return [item for part in _of_all(text[:, None]) for item in json.loads(part.tobytes())]
+
+
+def add_up_arrays(arrays: Any) -> Any:
+    """The sum of all processes' trees of NumPy arrays, in the arrays' own width."""
+    if jax.process_count() == 1:
+        return arrays
+
+    def total(array: np.ndarray) -> np.ndarray:
+        parts = _of_all(array.reshape(1, -1))
+        return np.concatenate(parts).sum(0, dtype=array.dtype).reshape(array.shape)
+
+    return jax.tree.map(total, arrays)
+
+
+def _of_all(rows: np.ndarray) -> list[np.ndarray]:
+    """Each process's [n, k]; n may differ, k and the type may not."""
     counts = multihost_utils.process_allgather(np.int32(len(rows)))
-    padded = np.zeros((int(counts.max()), rows.shape[1]))
+    padded = np.zeros((int(counts.max()), rows.shape[1]), rows.dtype)
     padded[: len(rows)] = rows
-    # as integers: JAX would round float64 to float32
-    everyone = np.asarray(multihost_utils.process_allgather(padded.view(np.uint32)))
-    parts = [np.ascontiguousarray(part[:n]) for part, n in zip(everyone, counts, strict=True)]
-    return np.concatenate(parts).view(np.float64)
+    # as bytes: JAX would make 32 bits of 64
+    everyone = np.asarray(multihost_utils.process_allgather(padded.view(np.uint8)))
+    parts = (np.ascontiguousarray(part[:n]) for part, n in zip(everyone, counts, strict=True))
+    return [part.view(rows.dtype) for part in parts]
 
 
 @contextlib.contextmanager
@@ -205,13 +240,13 @@ def _fail(error: BaseException) -> NoReturn:
 
 
 def _end(code: int, line: str) -> NoReturn:
-    """Say `line`, here and by the other processes, and end without waiting for what they do."""
+    """Say `line`, and its first line by the other processes; end without waiting for them."""
     if not _ending.acquire(blocking=False):  # another thread is at it
         threading.Event().wait()
     print_end(code, line)
     client, is_coordinator = _client(), distributed.global_state.process_id == 0
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # another process failed before
-        client.key_value_set(_FAILURE, f"{code} {line}")
+        client.key_value_set(_FAILURE, f"{code} {line.splitlines()[0].rstrip(':')}")
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # some are gone already
         client.wait_at_barrier(_FAILURE, 5000)  # milliseconds, for all to read it
     if is_coordinator:

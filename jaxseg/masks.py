@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int32
 
-from jaxseg import evaluation, evaluators
+from jaxseg import evaluation, evaluators, hosts
 from jaxseg.collection import Collection
 from jaxseg.data import pipeline
 from jaxseg.data.mask_files import read_mask
@@ -37,11 +37,12 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, Evaluator]]:
     """The scores of the masks in `folder` over `source`, and the evaluators that gave them.
 
-    Other arguments as of `evaluation.evaluate`; masks are read one batch at a time.
+    Other arguments as of `evaluation.evaluate`; masks are read one batch at a time, and each
+    process reads and measures its own part.
 
     Raises:
       UserError: an evaluator needs probabilities; or a mask is missing, unreadable, of another size
-        or holds other values, each in one line.
+        or holds other values, each in one line, in the order of the split.
     """
     chosen = evaluators.build(config.evals, source.classes)
     if needing := list(evaluators.needs(chosen)):
@@ -50,16 +51,19 @@ def evaluate(
             "leave it out with --evals"
         )
     files = Files(folder, source.classes)
-    skipped = pipeline.Skipped(announce)
+    hosts.wait("for the masks")
+    skipped, processes = pipeline.Skipped(announce), jax.process_count()
     batches = pipeline.eval_batches(
         source,
-        batch_size=config.eval.batch_size,
+        batch_size=-(-config.eval.batch_size // processes) * processes,  # an even share each
         size_multiple=config.eval.size_multiple,
         canvas=config.eval.canvas,
         mean=config.dataset.mean,
         bits=config.dataset.bits,
         workers=config.pipeline.workers,
         skipped=skipped if config.pipeline.on_unreadable == "skip" else None,
+        process_index=jax.process_index(),
+        process_count=processes,
     )
     compiled = jax.jit(lambda prediction, batch: evaluators.measure(chosen, prediction, batch))
 
@@ -69,13 +73,17 @@ def evaluate(
         sums, rows = compiled(prediction, jax.tree.map(jnp.asarray, arrays))
         return sums, {}, {"rows": rows, "prediction": prediction}
 
-    with batches, Collection(chosen, config.pipeline.workers) as found:
+    with batches, Collection(chosen, config.pipeline.workers, own_sums=True) as found:
         evaluation.run(step, watch(batches), found, np.asarray, {})
         files.check()
         scores = found.compute()
     told = {"masks": str(folder), **{name: each.protocol for name, each in chosen.items()}}
-    counts = {"examples": found.examples, "skipped": len(skipped)}
-    return {**counts, **scores, "protocol": told}, chosen
+    return {
+        "examples": hosts.add_up(found.examples),
+        "skipped": hosts.add_up(len(skipped)),
+        **scores,
+        "protocol": told,
+    }, chosen
 
 
 class Files:
@@ -85,7 +93,7 @@ class Files:
         if not folder.is_dir():
             raise UserError(f"--predictions {folder} is no folder")
         self._folder, self._classes = folder, classes
-        self._faults: list[str] = []
+        self._faults: list[tuple[int, str]] = []  # by the image's place in the split
         self._paths: dict[str, list[Path]] = {}
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in SUFFIXES and path.is_file():
@@ -99,7 +107,7 @@ class Files:
             try:
                 padded[slot, :height, :width] = self._read(batch.names[slot], (height, width))
             except (UserError, OSError) as error:
-                self._faults.append(str(error))
+                self._faults.append((int(batch.index[slot]), str(error)))
         return padded
 
     def _read(self, name: str, size: tuple[int, int]) -> Int32[np.ndarray, "h w"]:
@@ -121,8 +129,9 @@ class Files:
         return mask
 
     def check(self) -> None:
-        """Raise UserError with a line for each fault."""
-        if self._faults:
-            more = len(self._faults) - TOLD
-            lines = self._faults[:TOLD] + [f"and {more} more"] * (more > 0)
-            raise UserError(f"{self._folder} can't be scored:\n" + "\n".join(lines))
+        """Raise UserError with a line for each fault that any process found; all must call this."""
+        faults = [fault for _, fault in sorted(hosts.gather_items(self._faults))]
+        if faults:
+            more = len(faults) - TOLD
+            lines = faults[:TOLD] + [f"and {more} more"] * (more > 0)
+            hosts.raise_once(UserError(f"{self._folder} can't be scored:\n" + "\n".join(lines)))

@@ -8,7 +8,8 @@ out: every model has such rims along contours. Regions are ranked by their evide
 their pixels' margins: large and confident ones come first. Images are ranked by the share of their
 pixels that is in regions.
 
-The split passes image by image, and only the first `REGIONS` and `IMAGES` are held.
+The split passes image by image, and only the first `REGIONS` and `IMAGES` are held. Of several
+processes each takes every so many-th image, and what they hold is merged.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from jaxseg import evaluation, files, inference
+from jaxseg import evaluation, files, hosts, inference
 from jaxseg.data import pipeline
 from jaxseg.data.pipeline.reading import read_ahead
 from jaxseg.data.source import Classes, Example, Source
@@ -97,22 +98,24 @@ def rank(
     """The contested regions and images of a split, the first ones first.
 
     Args:
-      program: its `scores_step` runs on the first device.
+      program: its `scores_step` runs on the first device of each process.
       config: how images are padded and read.
-      state: on the first device.
+      state: on that device.
       source: labelled examples.
       announce: is told of each example that `config.pipeline.on_unreadable` skips.
-      watch: sees the examples go by, None for one that is skipped.
+      watch: sees the examples of this process go by, None for one that is skipped.
 
     Returns:
       "regions" and "images", see `Region` and `Contested`; "examples", "skipped" and "protocol".
     """
+    hosts.wait("for the ranking")
     skipped = pipeline.Skipped(announce) if config.pipeline.on_unreadable == "skip" else None
-    jobs = (functools.partial(pipeline.read, source, i, skipped) for i in range(len(source)))
+    indices = range(jax.process_index(), len(source), jax.process_count())
+    jobs = (functools.partial(pipeline.read, source, index, skipped) for index in indices)
     workers, variables = config.pipeline.workers, state.eval_variables
     top_regions, top_images, seen = Top(REGIONS), Top(IMAGES), 0
     examples = iter(read_ahead(jobs, workers, ahead=2 * workers))
-    for index, example in enumerate(watch(examples)):
+    for index, example in zip(indices, watch(examples), strict=True):
         if example is None:
             continue
         seen += 1
@@ -133,12 +136,19 @@ def rank(
         if share:
             top_images.add(share, Contested(example["name"], index, share))
     return {
-        "examples": seen,
-        "skipped": len(skipped or ()),
+        "examples": hosts.add_up(seen),
+        "skipped": hosts.add_up(len(skipped or ())),
         "protocol": PROTOCOL,
-        "regions": [dataclasses.asdict(region) for region in top_regions.items()],
-        "images": [dataclasses.asdict(image) for image in top_images.items()],
+        "regions": merge(top_regions, "evidence", REGIONS),
+        "images": merge(top_images, "share", IMAGES),
     }
+
+
+def merge(own: Top, number: str, most: int) -> list[dict[str, Any]]:
+    """The first of what all processes hold, by `number`, as one that saw all images has them."""
+    found = hosts.gather_items([dataclasses.asdict(item) for item in own.items()])
+    # of equals those of the earlier image, and of one image those that its process added first
+    return sorted(found, key=lambda each: (-each[number], each["index"]))[:most]
 
 
 @jax.jit

@@ -89,6 +89,25 @@ def test_only_the_first_are_held():
     )
 
 
+def test_processes_hold_together_what_one_would(monkeypatch):
+    """Many regions have the same evidence, in one image and in images of several processes."""
+    rng = np.random.default_rng(0)
+    found = [
+        ranking.Region(str(i), i, "a", "b", n, 0.5, float(rng.integers(0, 4)), (0, 0, 1, 1))
+        for i in range(7)
+        for n in range(rng.integers(0, 9))
+    ]
+    one, parts = ranking.Top(10), [ranking.Top(10) for _ in range(3)]
+    for region in found:
+        one.add(region.evidence, region)
+        parts[region.index % 3].add(region.evidence, region)
+    held = [dataclasses.asdict(region) for part in parts for region in part.items()]
+    first = [dataclasses.asdict(region) for region in one.items()]
+    assert ranking.merge(one, "evidence", 10) == first
+    monkeypatch.setattr(ranking.hosts, "gather_items", lambda own: held)
+    assert ranking.merge(parts[0], "evidence", 10) == first
+
+
 def test_touching_regions_of_other_classes_stay_apart():
     label = np.zeros((20, 20), np.int32)
     prediction = np.repeat([[1, 2]], 20, 0).repeat(10, 1)

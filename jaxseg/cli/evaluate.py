@@ -63,8 +63,6 @@ def evaluate(argv: Sequence[str]) -> None:
 
     # connecting gave SIGTERM to JAX, which would have all processes save something first
     with signals.end_command(), hosts.failing_together():
-        if modes in (["predictions"], ["rank"]):
-            _check_alone(modes[0])
         run = {"predictions": _masks, "rank": _rank, "fit_temperature": _fit_temperature}
         run.get(modes[0] if modes else "", _scores)(values, workdir, changes)
 
@@ -74,7 +72,7 @@ def _scores(values: Any, workdir: Path, changes: Sequence[str]) -> None:
 
     run, source, which = _open(values, workdir, changes)
     scores = evaluation.evaluate(
-        run.program, run.config, run.state, source, watch=_bar(len(source), hosts.is_first())
+        run.program, run.config, run.state, source, announce=hosts.tell, watch=_bar(len(source))
     )
     if not hosts.is_first():
         return
@@ -90,7 +88,7 @@ def _fit_temperature(values: Any, workdir: Path, changes: Sequence[str]) -> None
 
     run, source, which = _open(values, workdir, changes)
     fitted = temperature.fit(
-        run.program, run.config, run.state, source, watch=_bar(len(source), hosts.is_first())
+        run.program, run.config, run.state, source, announce=hosts.tell, watch=_bar(len(source))
     )
     if not hosts.is_first():
         return
@@ -103,12 +101,16 @@ def _fit_temperature(values: Any, workdir: Path, changes: Sequence[str]) -> None
 
 
 def _rank(values: Any, workdir: Path, changes: Sequence[str]) -> None:
-    from jaxseg import ranking
+    from jaxseg import hosts, ranking
 
     if changes:
         raise UserError(f"--rank ranks with the run's own config, but got {changes[0]}")
     run, source, which = _open(values, workdir, changes, on_all_devices=False)
-    ranked = ranking.rank(run.program, run.config, run.state, source, watch=_bar(len(source), True))
+    ranked = ranking.rank(
+        run.program, run.config, run.state, source, announce=hosts.tell, watch=_bar(len(source))
+    )
+    if not hosts.is_first():
+        return
     path = ranking.write(ranked, workdir, values["split"].value, run.step)
     print(f"{workdir}, step {run.step}, {which}: {ranked['examples']} images")
     print(ranking.table(ranked))
@@ -116,14 +118,18 @@ def _rank(values: Any, workdir: Path, changes: Sequence[str]) -> None:
 
 
 def _masks(values: Any, workdir: Path, changes: Sequence[str]) -> None:
-    from jaxseg import evaluation, masks
+    from jaxseg import evaluation, hosts, masks
     from jaxseg.config import check_config, load_config
     from jaxseg.overrides import override_config
 
     config = check_config(override_config(load_config(workdir), "evaluate", changes))
     folder, split = Path(values["predictions"].value), values["split"].value
     source, which = _data(_dataset(values, config), split)
-    scores, evaluators = masks.evaluate(folder, config, source, watch=_bar(len(source), True))
+    scores, evaluators = masks.evaluate(
+        folder, config, source, announce=hosts.tell, watch=_bar(len(source))
+    )
+    if not hosts.is_first():
+        return
     path = evaluation.write_scores(
         scores, split, f"masks-{folder.resolve().name}", workdir, changes
     )
@@ -171,15 +177,23 @@ def _data(dataset: Any, split: str) -> tuple[Any, str]:
     return data.load(dataset, named), split if named == split else f"{split} ({named})"
 
 
-def _bar(total: int, shown: bool) -> Callable[[Any], Any]:
-    """Shows on stderr how many of `total` images have gone by; of examples, or of batches."""
+def _bar(total: int) -> Callable[[Any], Any]:
+    """Shows on the first process's stderr how many of `total` images have gone by.
+
+    What it watches are the first process's examples, or batches of them; the others' go by as fast.
+    """
+    import jax
     from tqdm import tqdm
 
+    from jaxseg import hosts
+
     def watch(passing: Any) -> Any:
-        with tqdm(total=total, unit="image", disable=None if shown else True, leave=False) as bar:
+        shown = None if hosts.is_first() else True
+        with tqdm(total=total, unit="image", disable=shown, leave=False) as bar:
             for each in passing:
                 yield each
-                bar.update(int(each.mask.sum()) if hasattr(each, "mask") else 1)
+                own = int(each.mask.sum()) if hasattr(each, "mask") else 1
+                bar.update(min(own * jax.process_count(), total - bar.n))
 
     return watch
 
@@ -187,10 +201,3 @@ def _bar(total: int, shown: bool) -> Callable[[Any], Any]:
 def _print_tables(evaluators: Any, scores: Any) -> None:
     for number, evaluator in enumerate(evaluators.values()):
         print("\n" * (number > 0) + evaluator.table(scores))
-
-
-def _check_alone(mode: str) -> None:
-    import jax
-
-    if jax.process_count() > 1:
-        raise UserError(f"--{mode} is for one process, got {jax.process_count()}")

@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -135,6 +136,26 @@ def test_masks_of_a_run_get_its_own_scores(workdir, jaxseg, tmp_path):
     code, _, err = jaxseg("evaluate", *argv)
     assert code == 2
     assert "expected one mask" in err
+
+
+def test_the_bar_ends_at_the_number_of_images(monkeypatch):
+    """The first of two processes sees four of seven."""
+    import jax
+    import tqdm
+
+    from jaxseg.cli.evaluate import _bar
+
+    bars = []
+
+    def bar(**options):
+        bars.append(tqdm_bar(**{**options, "disable": False, "file": io.StringIO()}))
+        return bars[-1]
+
+    tqdm_bar = tqdm.tqdm
+    monkeypatch.setattr(tqdm, "tqdm", bar)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert [bars[-1].n for _ in _bar(7)(range(4))] == [0, 2, 4, 6]
+    assert bars[-1].n == bars[-1].total == 7
 
 
 def test_ranks_and_temperatures_are_kept_with_the_run(workdir, jaxseg, monkeypatch):
