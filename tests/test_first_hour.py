@@ -13,7 +13,7 @@ from jaxseg.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 CONFIGS = Path(__file__).parent.parent / "configs"
-HOUR = README[README.index("### Your own pictures") : README.index("## Pretrained weights")]
+HOUR = README[README.index("### Your own pictures") :].partition("\n## ")[0]
 SMALL = [
     "--config.total_steps=2", "--config.batch_size=8", "--config.augment.crop_size=(32, 32)",
     "--config.schedule.warmup_steps=0", "--config.eval.every=1", "--config.log_every=1",
