@@ -17,7 +17,6 @@ import datetime
 import importlib.metadata
 import json
 import platform
-import resource
 import shlex
 import socket
 import subprocess
@@ -29,7 +28,7 @@ from typing import Any
 
 import jax
 
-from jaxseg import checkpoint, data, files, lock
+from jaxseg import checkpoint, data, files, lock, memory
 from jaxseg.config import check_config, load_config
 from jaxseg.data.pixels import PixelFormat
 from jaxseg.data.source import Classes
@@ -254,10 +253,9 @@ def _now() -> str:
 
 def _peak_memory() -> dict[str, int | None]:
     """The most bytes that this process and its first device have held; None: not told."""
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
     on_device = jax.local_devices()[0].memory_stats() or {}
     return {
-        "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+        "process": memory.peak_resident(),
         "device": on_device.get("peak_bytes_in_use"),
     }
 

@@ -2,7 +2,10 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 import types
+from pathlib import Path
 from unittest import mock
 
 import jax
@@ -194,6 +197,16 @@ def test_in_a_container_the_mounted_group_is_the_own_one(tmp_path):
 
 def test_this_process_holds_some_and_can_get_some():
     assert 2**20 < memory.resident() < 2**45
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_the_peak_of_a_process_is_its_own():
+    """Not that of its parent, which Linux counts to `ru_maxrss`."""
+    ballast = np.ones(2**27)
+    code = "from jaxseg import memory; print(memory.peak_resident())"
+    words = [sys.executable, "-c", code]
+    found = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert 2**20 < found < ballast.nbytes < memory.peak_resident()
     assert 0 < memory.free() < 2**50
 
 

@@ -118,10 +118,10 @@ def test_a_raster_of_10000_pixels_a_side_needs_little_memory(run_with_averages, 
             window = rasterio.windows.Window(0, row, side, rows)
             out.write(np.tile(noise(3, 256, 100), (1, 1, 100))[:, :rows], window=window)
     code = (
-        "import resource, sys\n"
-        "from jaxseg import cli\n"
+        "import sys\n"
+        "from jaxseg import cli, memory\n"
         "code = cli.main(sys.argv[1:])\n"
-        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+        "print(code, memory.peak_resident())"
     )
 
     def peak(path):
