@@ -1,20 +1,18 @@
-"""The C library's memory allocator, told how to keep a training step's memory."""
+"""The C library's memory allocator, told how to get a training step's memory."""
 
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# A list of all: `ld.so --list-tunables`.
-TUNABLES = {
-    # Freed blocks of up to 256 MB stay in the process, instead of being fetched anew at each step,
-    "glibc.malloc.mmap_threshold": str(2**28),
-    # and the free end of the heap goes back only beyond 2 GB: below, each step gives and fetches.
-    "glibc.malloc.trim_threshold": str(2**31),
-    # One heap for all threads: what one has freed, the others can use.
-    "glibc.malloc.arena_max": "1",
-}
-HUGE_PAGES = {"glibc.malloc.hugetlb": "1"}  # of 2 MB, where Linux gives them to those who ask
+# A list of all tunables: `ld.so --list-tunables`.
+HUGE_PAGES = "glibc.malloc.hugetlb=1"  # of 2 MB, where Linux gives them to those who ask
+# Without them: freed blocks of up to 256 MB stay in the process, the free end of its heap goes back
+# to Linux only beyond 2 GB, and what one thread has freed the others can use.
+KEEP = (
+    f"glibc.malloc.mmap_threshold={2**28}:glibc.malloc.trim_threshold={2**31}:"
+    "glibc.malloc.arena_max=1"
+)
 COMMANDS = ("train", "evaluate", "predict", "report", "bench")
 
 
@@ -24,9 +22,10 @@ def use(command: str) -> None:
     On a CPU, XLA allocates the buffers of a step anew at each step. glibc by default hands large
     blocks back to Linux when they are freed, and the next step gets them page by page, each filled
     with zeros first: 100,000 pages of 4 KB in a step of a DeepLabv3+ on MobileNetV2, a third of its
-    time. Pages of 2 MB make that cheap, and one heap keeps the total low: whole training runs with
-    their evaluations (CamVid, 8 x 256x320) peak at 3.2 to 3.5 GiB. Keeping every page took 6.9 to
-    10.7 GiB, and was no faster.
+    time. Pages of 2 MB make that cheap; where there are none, the process keeps its memory. Both at
+    once made steps slower on two cores: of DeepLabv3+ on MobileNetV2 at 2x257x257 from 0.23 to
+    0.31 s, of DeepLabv3 on ResNet-50 from 0.90 to 1.11 s, of a U-Net of 16 channels from 0.40 to
+    0.44 s.
 
     glibc reads GLIBC_TUNABLES when a process starts, and at no other time: hence the second start.
     It keeps the arguments, the process's number and its open files, and comes before anything slow
@@ -56,8 +55,10 @@ def wanted(environment: Mapping[str, str], libc: str, huge_pages: str) -> str | 
         return None
     if "glibc.malloc." in tunables:
         return None
-    values = {**TUNABLES, **(HUGE_PAGES if "[madvise]" in huge_pages else {})}
-    return ":".join(filter(None, (tunables, *(f"{key}={value}" for key, value in values.items()))))
+    if "[always]" in huge_pages:
+        return None
+    ours = HUGE_PAGES if "[madvise]" in huge_pages else KEEP
+    return ":".join(filter(None, (tunables, ours)))
 
 
 def libc() -> str:

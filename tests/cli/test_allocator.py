@@ -15,7 +15,7 @@ KEEP = ":".join(
     for key in ("mmap_threshold=268435456", "trim_threshold=2147483648", "arena_max=1")
 )
 
-HUGE = f"{KEEP}:glibc.malloc.hugetlb=1"
+HUGE = "glibc.malloc.hugetlb=1"
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ HUGE = f"{KEEP}:glibc.malloc.hugetlb=1"
         ("glibc.rtld.nns=3", "glibc 2.41", MADVISE, f"glibc.rtld.nns=3:{HUGE}"),
         ("glibc.malloc.hugetlb=0", "glibc 2.36", MADVISE, None),  # somebody decided
         (HUGE, "glibc 2.36", MADVISE, None),
-        (None, "glibc 2.36", "[always] madvise never", KEEP),
+        (None, "glibc 2.36", "[always] madvise never", None),
         (None, "glibc 2.36", "always madvise [never]", KEEP),
         (None, "glibc 2.36", "", KEEP),  # no such file
         (None, "glibc 2.31", MADVISE, None),
         (None, "", MADVISE, None),
     ],
 )
-def test_the_allocator_keeps_memory_and_uses_huge_pages(before, libc, huge_pages, after):
+def test_the_allocator_uses_huge_pages_or_keeps_memory(before, libc, huge_pages, after):
     environment = {} if before is None else {"GLIBC_TUNABLES": before}
     assert allocator.wanted(environment, libc, huge_pages) == after
 
@@ -43,7 +43,8 @@ glibc = pytest.mark.skipif(HERE is None, reason="another C library, or an old on
 
 
 @glibc
-def test_memory_that_was_freed_is_not_fetched_again():
+@pytest.mark.parametrize("tunables", [HERE, KEEP])
+def test_memory_is_fetched_in_few_pages(tunables):
     """200 MB in a thread of its own, as XLA's threads allocate them, five times over."""
     source = """
 import resource, threading
@@ -58,14 +59,11 @@ def faults():
 
 print(*(faults() for _ in range(5)))
 """
-    fetched = {}
-    for tunables in ("", HERE):
-        environment = {**os.environ, "GLIBC_TUNABLES": tunables}
-        words = [sys.executable, "-c", source]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-        fetched[tunables] = [int(word) for word in done.stdout.split()]
-    assert max(fetched[HERE][1:]) < 100  # 100 huge pages, or 49,000 of 4 KB
-    assert min(fetched[""]) >= 128
+    environment = {**os.environ, "GLIBC_TUNABLES": tunables}
+    words = [sys.executable, "-c", source]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    fetched = [int(word) for word in done.stdout.split()]
+    assert max(fetched[1:]) < 2000  # 100 of 2 MB and some, or none; 49,000 of 4 KB
 
 
 @glibc
