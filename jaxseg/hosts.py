@@ -142,7 +142,10 @@ def tell(text: str) -> None:
 
 
 def raise_once(error: UserError) -> NoReturn:
-    """Raise what all processes have found alike: by the first one, which says it for all."""
+    """Raise what all processes have found alike, in the first one, which says it for all.
+
+    The others wait for that, inside of `failing_together`, which ends them.
+    """
     if not is_first():
         wait("the first process says it")  # and `failing_together` ends this one meanwhile
     raise error
@@ -151,8 +154,8 @@ def raise_once(error: UserError) -> NoReturn:
 def wait(reason: str) -> None:
     """Wait until all processes are here.
 
-    Before work that takes them different times it connects them: on CPUs the first exchange fails
-    if another process comes to it 30 s later (Gloo), while later ones wait for minutes.
+    Call it before work that takes processes different times: on CPUs the first exchange fails if a
+    process is 30 s late (Gloo), later ones wait for minutes.
     """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(reason)
@@ -240,7 +243,7 @@ def _fail(error: BaseException) -> NoReturn:
 
 
 def _end(code: int, line: str) -> NoReturn:
-    """Say `line`, and its first line by the other processes; end without waiting for them."""
+    """Print `line`, have the others print its first line, and exit without waiting for them."""
     if not _ending.acquire(blocking=False):  # another thread is at it
         threading.Event().wait()
     print_end(code, line)

@@ -51,7 +51,6 @@ def evaluate(
             "leave it out with --evals"
         )
     files = Files(folder, source.classes)
-    hosts.wait("for the masks")
     skipped, processes = pipeline.Skipped(announce), jax.process_count()
     batches = pipeline.eval_batches(
         source,

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-_DRAWN_BYTES = 2**17  # of a bootstrap's counts of images, so many test sets are drawn at a time
+_DRAWN_BYTES = 2**17  # of a bootstrap's counts of images that are held at a time,
+_DRAWN_LEAST = 16  # but so many test sets at least
 
 
 def confusion_matrix(
@@ -163,7 +164,7 @@ def resample(
       seed: of the draws.
     """
     rng, values = np.random.default_rng(seed), []
-    at_once = max(1, _DRAWN_BYTES // (8 * max(1, images)))
+    at_once = max(_DRAWN_LEAST, _DRAWN_BYTES // (8 * max(1, images)))
     for start in range(0, draws if images else 0, at_once):
         size = min(at_once, draws - start)
         values.append(score(rng.multinomial(images, [1 / images] * images, size=size)))

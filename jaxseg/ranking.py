@@ -8,8 +8,8 @@ out: every model has such rims along contours. Regions are ranked by their evide
 their pixels' margins: large and confident ones come first. Images are ranked by the share of their
 pixels that is in regions.
 
-The split passes image by image, and only the first `REGIONS` and `IMAGES` are held. Of several
-processes each takes every so many-th image, and what they hold is merged.
+The split passes image by image, and only the first `REGIONS` and `IMAGES` are held. With n
+processes, process i takes images i, i + n, ..., and what they hold is merged.
 """
 
 import dataclasses
@@ -108,7 +108,6 @@ def rank(
     Returns:
       "regions" and "images", see `Region` and `Contested`; "examples", "skipped" and "protocol".
     """
-    hosts.wait("for the ranking")
     skipped = pipeline.Skipped(announce) if config.pipeline.on_unreadable == "skip" else None
     indices = range(jax.process_index(), len(source), jax.process_count())
     jobs = (functools.partial(pipeline.read, source, index, skipped) for index in indices)

@@ -150,11 +150,10 @@ def eval_step(
     uint16 [b h w] (see `evaluators`). Nothing of it crosses devices.
 
     All are at the labels' resolution. The batch holds image, label, mask bool [b] and what else
-    `predict_step` needs. Evaluators that ask for scores find them in it: the compiler sees that
-    both come from one pass through the model; so do those that ask for confidences alone, which
-    are computed in bands. The losses are those of training that add up over
-    images, or tiles (`WeightedSum.adding_up_over`), without auxiliary heads and without weights of
-    pixels.
+    `predict_step` needs. Evaluators that need scores or confidences find them in it. Scores share
+    the prediction's pass through the model, as the compiler sees; confidences are computed in
+    bands. The losses are those of training that add up over images, or tiles
+    (`WeightedSum.adding_up_over`), without auxiliary heads and without weights of pixels.
     """
     images = normalize(batch["image"])
     labels = jnp.where(batch["mask"][:, None, None], batch["label"], loss.void)

@@ -63,6 +63,7 @@ def evaluate(argv: Sequence[str]) -> None:
 
     # connecting gave SIGTERM to JAX, which would have all processes save something first
     with signals.end_command(), hosts.failing_together():
+        hosts.wait("the evaluation begins")
         run = {"predictions": _masks, "rank": _rank, "fit_temperature": _fit_temperature}
         run.get(modes[0] if modes else "", _scores)(values, workdir, changes)
 

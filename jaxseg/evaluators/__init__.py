@@ -81,7 +81,7 @@ class Summed(Evaluator, Protocol):
 
 @runtime_checkable
 class PerImage(Evaluator, Protocol):
-    """A few numbers for each image, from the compiled step.
+    """Some numbers for each image, from the compiled step.
 
     Attributes:
       needs: "confidence", "scores", both or none.
@@ -134,9 +134,16 @@ def build(evals: Sequence[str], classes: Classes) -> dict[str, Evaluator]:
             f"config.evals is {tuple(evals)}, expected 'miou' among them: "
             "tables and curves are read off it"
         )
-    return {
+    made = {
         name: importlib.import_module(f"{__name__}.{name}").Evaluator(classes) for name in evals
     }
+    for name, each in made.items():
+        if sum(isinstance(each, kind) for kind in (Summed, PerImage, OnHost)) != 1:
+            raise UserError(
+                f"jaxseg/evaluators/{name}.py: expected one of `init` and `update`, `rows`, or "
+                "`measure`, with `compute`, and with `needs` for the first two, () for nothing"
+            )
+    return made
 
 
 def needs(evaluators: Mapping[str, Evaluator]) -> dict[str, tuple[str, ...]]:

@@ -33,7 +33,7 @@ from jaxseg.metrics import interval_text, percent
 
 BINS = 15
 # A confidence is four digits of this base, each of which is added up by itself in int32: room for
-# 134 million pixels in a bin.
+# 134 million pixels in a bin. Rows are float32, in which counts are exact to 16.7 million.
 _BASE, _DIGITS = 16, 4
 
 
@@ -143,7 +143,7 @@ class Evaluator:
 
 
 def _total(digits: list[Int[Array, "c bins"]]) -> Float[Array, "c bins"]:
-    """The number whose digits, each a sum of many, are given, lowest first; of 2^16 units each 1.
+    """The sum of confidences, from the sums of each of their digits, the lowest first.
 
     Carries are taken first, so that only powers of two are multiplied and the one addition rounds:
     it does not matter whether the compiler fuses them.

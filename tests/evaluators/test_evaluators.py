@@ -8,6 +8,7 @@ from jaxseg import evaluators, metrics
 from jaxseg.data.palettes import voc_palette
 from jaxseg.data.source import Classes
 from jaxseg.errors import UserError
+from jaxseg.evaluators import per_image
 
 CLASSES = Classes(("a", "b", "c"), voc_palette(3))
 
@@ -39,6 +40,13 @@ def test_sums_of_parts_add_up_to_the_whole():
 def test_wrong_names_are_refused(evals, message):
     with pytest.raises(UserError, match=message):
         evaluators.build(evals, CLASSES)
+
+
+def test_an_evaluator_of_no_kind_is_refused(monkeypatch):
+    """Such as one that does not say what it needs."""
+    monkeypatch.delattr(per_image.Evaluator, "needs")
+    with pytest.raises(UserError, match=r"per_image\.py: expected one of .*with `needs`"):
+        evaluators.build(("miou", "per_image"), CLASSES)
 
 
 def test_every_evaluator_says_which_way_its_numbers_go_and_how_they_came_about():
