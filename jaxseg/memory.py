@@ -16,9 +16,9 @@ from jaxseg.defaults import Config
 from jaxseg.parallel import Parallel
 
 GIB = 2**30
-# Freed blocks below this size stay in the heap, glibc's most: about two more than are in use, as
-# measured on small U-Nets. Larger ones go back to the system (see cli/allocator.py).
-KEPT_BYTES, KEPT_BLOCKS = 2**25, 2
+# Freed blocks below this size stay in the heap (see cli/allocator.py): about two more than are in
+# use, as measured on small U-Nets. Larger ones go back to the system.
+KEPT_BYTES, KEPT_BLOCKS = 2**22, 2
 RESERVE = 2**27  # bytes: batches made ahead, and what checkpoints and pictures take
 
 

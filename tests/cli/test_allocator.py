@@ -15,7 +15,7 @@ KEEP = ":".join(
     for key in ("mmap_threshold=268435456", "trim_threshold=2147483648", "arena_max=1")
 )
 
-HUGE = "glibc.malloc.hugetlb=1"
+HUGE = "glibc.malloc.mmap_threshold=4194304:glibc.malloc.hugetlb=1"
 
 
 @pytest.mark.parametrize(
