@@ -176,7 +176,7 @@ def eval_step(
         batch = {**batch, "scores": scores}
         if not views.is_plain:  # whose loops over windows the compiler does not see to be the same
             prediction, confidence = scores.argmax(-1).astype(jnp.int32), scores.max(-1)
-    if "confidence" in needed:
+    if confidence is not None:
         batch = {**batch, "confidence": confidence}
     sums, rows = measure(evaluators, prediction, batch)
     kept: dict[str, Any] = {"rows": rows}

@@ -22,6 +22,9 @@ from jaxseg.models.contract import SegmentationModel
 from jaxseg.ops import bands
 from jaxseg.ops.resize import resize
 
+# classes, sums of losses, and confidences if they were asked for
+_Read = tuple[Array, dict[str, Array], Array | None]
+
 
 def check(
     model: SegmentationModel, crop_size: tuple[int, int], tile_size: int, views: Views = PLAIN
@@ -171,11 +174,10 @@ def _read_plain(
     loss: WeightedSum,
     tile_size: int,
     temperature: float | None,
-) -> tuple[Array, dict[str, Array], Array | None]:
+) -> _Read:
     """`classes_and_losses` of one plain pass; without a temperature there are no confidences."""
-    Read = tuple[Array, dict[str, Array], Array | None]
 
-    def read(images: Array, labels: Array) -> Read:
+    def read(images: Array, labels: Array) -> _Read:
         logits, _ = model.apply(variables, images, train=False)
         size = (labels.shape[1], labels.shape[2])
         losses = loss.sums(logits, labels, corners=model.corners)
@@ -188,7 +190,7 @@ def _read_plain(
         return read(images, labels)
     cover = tiling.Cover.of(images.shape[1:3], model, tile_size)
 
-    def read_tile(images: Array, top_left: Array) -> Read:
+    def read_tile(images: Array, top_left: Array) -> _Read:
         best, losses, confidence = read(images, cover.crop(labels, top_left, fill=loss.void))
         return cover.cut(best), losses, jax.tree.map(cover.cut, confidence)
 

@@ -66,7 +66,7 @@ def test_errors_are_those_of_loops_over_pixels():
 def test_intervals_are_those_of_the_images():
     """At confidence 0.7, half of them are right by chance and half always: 0.2 and 0.3 off."""
     rng = np.random.default_rng(0)
-    scores = np.broadcast_to(np.float32([0.7, 0.2, 0.1]), (40, 20, 20, 3))
+    scores = np.broadcast_to(np.array([0.7, 0.2, 0.1], np.float32), (40, 20, 20, 3))
     label = np.zeros((40, 20, 20), int)
     label[:20] = rng.random((20, 20, 20)) < 0.5
     found, _ = measure(scores, label)
@@ -81,10 +81,10 @@ def test_intervals_are_those_of_the_images():
 
 def test_large_images_and_full_confidence_lose_nothing():
     """Four million pixels in one bin; and probabilities of 1."""
-    large = np.broadcast_to(np.float32([0.9, 0.1, 0.0]), (1, 2000, 2000, 3))
+    large = np.broadcast_to(np.array([0.9, 0.1, 0.0], np.float32), (1, 2000, 2000, 3))
     found, _ = measure(large, np.zeros((1, 2000, 2000)))
     assert found["ece"] == pytest.approx(0.1, abs=1e-5)
-    certain = np.broadcast_to(np.float32([1, 0, 0]), (1, 30, 30, 3))
+    certain = np.broadcast_to(np.array([1, 0, 0], np.float32), (1, 30, 30, 3))
     found, _ = measure(certain, np.zeros((1, 30, 30)))
     assert found["ece"] == 0
     assert found["mean_confidence"] == 1

@@ -36,7 +36,7 @@ class Drawn:
 
     def __getitem__(self, index, /):
         label = np.random.default_rng(index).integers(0, 2, SIZE, np.int32)
-        image = np.repeat(np.uint8(255 * label)[..., None], 3, -1)
+        image = np.repeat((255 * label).astype(np.uint8)[..., None], 3, -1)
         return Example(image=image, label=label, name="mask")
 
 
