@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-# A list of all tunables: `ld.so --list-tunables`.
+# `ld.so --list-tunables` lists and explains them.
 # Pages of 2 MB, where Linux gives them to those who ask; freed blocks of 4 MB go back to Linux.
 HUGE_PAGES = f"glibc.malloc.mmap_threshold={2**22}:glibc.malloc.hugetlb=1"
 # Without them: freed blocks of up to 256 MB stay in the process, the free end of its heap goes back
