@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxseg import hosts, pretrained, steps
 from jaxseg.data import pipeline
@@ -134,9 +135,14 @@ def _images(config: Config, source: Source) -> Iterator[jax.Array]:
 
 def _replace(state: TrainState, variables: dict) -> TrainState:
     def copies() -> dict[str, Any]:
-        # a step donates its state's memory: no array may be in two parts of it
+        # A step donates its state's memory: no array may be in two parts of it. NumPy copies them,
+        # where JAX would compile, and keep, a program for each shape.
         parts = ("params", "batch_stats")
-        return {name: jax.tree.map(jnp.array, variables.get(name, {})) for name in parts}
+        return {name: jax.tree.map(_copy, variables.get(name, {})) for name in parts}
 
     ema = copies() if state.ema else None
     return state.replace(**copies(), ema=ema)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _copy(array: Any) -> jax.Array:
+    return jax.device_put(np.array(array))

@@ -1,5 +1,7 @@
 """What is compiled for a config."""
 
+import gc
+
 import jax
 import numpy as np
 import pytest
@@ -34,6 +36,17 @@ def test_runs_that_differ_in_the_seed_alone_share_every_program(tiny_config, par
 
 def build(config):
     return build_program(check_config(config), CLASSES, announce=lambda _: None)
+
+
+def test_the_program_that_initialises_is_not_kept(tiny_config):
+    client = jax.devices()[0].client
+    build(tiny_config).init_state()  # and what JAX compiles once for all
+    program = build(tiny_config)
+    gc.collect()
+    before = len(client.live_executables())
+    program.init_state()
+    gc.collect()
+    assert len(client.live_executables()) == before
 
 
 @pytest.mark.parametrize(
