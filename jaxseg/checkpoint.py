@@ -11,9 +11,7 @@ deleted only when newer ones are committed and sealed.
 """
 
 import contextlib
-import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,25 +21,12 @@ import jax
 import orbax.checkpoint as ocp
 from flax import serialization
 
-from jaxseg import files, hosts, manifest
+from jaxseg import hosts, manifest, scoring
 from jaxseg.compilation import Announce
 from jaxseg.errors import UserError
-from jaxseg.manifest import MANIFEST, SCORES, damage
+from jaxseg.manifest import SCORES, damage
+from jaxseg.scoring import Score
 from jaxseg.state import TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """What a step is compared by: a score's name, its value, and 1 or -1 for higher or lower."""
-
-    metric: str
-    value: float | None
-    sign: int
-
-    @property
-    def rank(self) -> float:
-        """The higher the better."""
-        return self.sign * (self.value or 0.0)
 
 
 class _Manager(ocp.CheckpointManager):
@@ -90,7 +75,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(cleanup_tmp_directories=True),
         )
         # In memory too: all processes must decide alike, and one may not see another's file yet.
-        self._scored = {step: score_of(directory / str(step)) for step in steps(directory)}
+        self._scored = {step: scoring.read(directory / str(step)) for step in steps(directory)}
         self._evaluated = {s for s in self._scored if (directory / str(s) / SCORES).exists()}
         self._unsealed: int | None = None
 
@@ -131,8 +116,7 @@ class Checkpoints:
         score = Score(self._metric, scores[self._metric], self._sign)
         with self._explained():
             if hosts.is_first():
-                path = self.directory / str(step) / SCORES
-                files.write_text(path, json.dumps(dataclasses.asdict(score)) + "\n")
+                scoring.write(self.directory / str(step), score)
         self._scored[step] = score
         self._evaluated.add(step)
         self._prune()
@@ -165,7 +149,7 @@ class Checkpoints:
         there = sorted(self._manager.all_steps())
         kept = set(there[-self._keep :])
         known = {step: self._scored[step] for step in there if step in self._scored}
-        kept.update(best_first(known)[:1])
+        kept.update(scoring.best_first(known)[:1])
         with self._explained():
             for step in sorted(set(there) - kept):
                 self._manager.delete(step)
@@ -207,7 +191,7 @@ def load(
 
     Args:
       directory: the run's `checkpoints` folder.
-      step: "latest" (the newest whole one), "best" (see `best_first`), a number as a word; or a
+      step: "latest" (the newest whole one), "best" (see `scoring`), a number as a word; or a
         number that `find` or `newest` gave, whose checksums are not read again.
       like: a state, or its shapes, of the same model and optimizer.
       sharding: where an array of this shape goes; else to this process's first device.
@@ -255,7 +239,8 @@ def find(directory: Path, step: str | int) -> int:
     if step == "latest":
         candidates = sorted(there, reverse=True)
     elif step == "best":
-        candidates = best_first({step: score_of(directory / str(step)) for step in there})
+        scored = {step: scoring.read(directory / str(step)) for step in there}
+        candidates = scoring.best_first(scored)
         candidates += sorted(set(there) - set(candidates), reverse=True)
     elif str(step).isdigit() and int(step) in there:
         candidates = [int(step)]
@@ -297,29 +282,6 @@ def steps(directory: Path) -> list[int]:
     if not directory.is_dir():
         return []
     return sorted(int(p.name) for p in directory.iterdir() if p.is_dir() and p.name.isdigit())
-
-
-def score_of(folder: Path) -> Score | None:
-    """What `Checkpoints.record` put beside a step, None if it was not evaluated."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return Score(**json.loads((folder / SCORES).read_text()))
-    for name in (SCORES, MANIFEST):  # before `best_metric`; version 0.1 had it in the manifest
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            return Score("miou", json.loads((folder / name).read_text())["miou"], 1)
-    return None
-
-
-def best_first(scored: Mapping[int, Score | None]) -> list[int]:
-    """The steps with a score, the best first, and of equal ones the newer.
-
-    Where a run went on with another `best_metric`, only scores of the newest step's metric count.
-    """
-    known = {step: score for step, score in scored.items() if score and score.value is not None}
-    if not known:
-        return []
-    metric = known[max(known)].metric
-    known = {step: score for step, score in known.items() if score.metric == metric}
-    return sorted(known, key=lambda step: (known[step].rank, step), reverse=True)
 
 
 def _read(directory: Path, step: int, **args: Any) -> Any:

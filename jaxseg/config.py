@@ -27,7 +27,7 @@ FREE_KEYS = {
     "pipeline.prefetch",
     "pipeline.on_unreadable",
     "checkpoint.keep",
-    "best_metric",  # which checkpoint is kept as the best, see `checkpoint.best_first`
+    "best_metric",  # which checkpoint is kept as the best, see `scoring.best_first`
     "num_predictions",
     "profile.first_step",
     "profile.steps",

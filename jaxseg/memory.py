@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import os
+import re
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from jaxseg.defaults import Config
 from jaxseg.parallel import Parallel
 
 GIB = 2**30
-# Freed blocks below this size stay in the heap (see cli/allocator.py): about two more than are in
-# use, as measured on small U-Nets. Larger ones go back to the system.
-KEPT_BYTES, KEPT_BLOCKS = 2**22, 2
+# Of freed blocks that stay in the heap, about two more than are in use, as measured on small U-Nets.
+KEPT_BLOCKS = 2
 RESERVE = 2**27  # bytes: batches made ahead, and what checkpoints and pictures take
 
 
@@ -92,13 +92,19 @@ def forecast(program: Any, parallel: Parallel, cached: int) -> Forecast | None:
     arguments, working = step
     if parallel.platform == "cpu":
         devices, held = jax.local_device_count(), resident()
-        kept = KEPT_BLOCKS * working if working < KEPT_BYTES else 0
+        kept = KEPT_BLOCKS * working if working < kept_below(os.environ) else 0
         need = held + cached + arguments + RESERVE + devices * (working + kept)
         return Forecast(need, held + free(), working, devices)
     stats = jax.local_devices()[0].memory_stats() or {}
     if not (room := stats.get("bytes_limit", 0)):
         return None
     return Forecast(max(arguments, stats.get("bytes_in_use", 0)) + working, room, working, 1)
+
+
+def kept_below(environment: Mapping[str, str]) -> int:
+    """Bytes from which on freed blocks go back to Linux, as glibc was told (see cli/allocator.py)."""
+    told = re.search(r"malloc\.mmap_threshold=(\d+)", environment.get("GLIBC_TUNABLES", ""))
+    return int(told[1]) if told else 2**25  # so far glibc raises it by itself
 
 
 def step_bytes(program: Any) -> tuple[int, int] | None:

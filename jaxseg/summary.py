@@ -3,18 +3,36 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxseg import drawing, inference
+from jaxseg import data, drawing, inference
 from jaxseg.data import pipeline
 from jaxseg.data.source import Source
 from jaxseg.defaults import Config
+from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.program import Program
 from jaxseg.state import TrainState
+
+
+def notes(config: Config, program: Program, splits: data.Splits) -> Iterator[str]:
+    """What is worth knowing before the first step, a line each."""
+    for mismatch in (
+        corner_mismatch(program.model, config.augment.crop_size),
+        evaluation_mismatch(program.model, config.eval.canvas, config.eval.size_multiple),
+    ):
+        if mismatch:
+            yield f"warning: {mismatch}"
+    if splits.note:
+        yield splits.note
+    if left_out := program.loss.left_out:
+        yield f"no validation loss: {', '.join(left_out)} does not add up over the split"
+    if leak := data.leak(config.dataset):
+        yield f"warning: {leak}"
 
 
 def opening(

@@ -1,11 +1,9 @@
 """The training story, top to bottom: read the data, build the model, continue or begin, loop."""
 
 import contextlib
-import functools
 import itertools
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +31,14 @@ from jaxseg.data.source import Classes, Source
 from jaxseg.defaults import Config, to_dict
 from jaxseg.errors import UserError
 from jaxseg.lock import locked
-from jaxseg.metrics import percent
-from jaxseg.models.contract import corner_mismatch, evaluation_mismatch
 from jaxseg.overrides import override_config, read_config
 from jaxseg.parallel import check_batch_size
 from jaxseg.program import Program, build_program, check_parts
 from jaxseg.progress import Progress
 from jaxseg.state import TrainState
 from jaxseg.stopping import Stop
+from jaxseg.validation import Validation
 from jaxseg.writers import MetricWriter, StepLog
-
-
-class _StoppedError(Exception):
-    """A signal came in the middle of an evaluation."""
 
 
 def train(
@@ -214,18 +207,8 @@ def _train(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    for warning in (
-        corner_mismatch(program.model, config.augment.crop_size),
-        evaluation_mismatch(program.model, config.eval.canvas, config.eval.size_multiple),
-    ):
-        if warning:
-            progress.say(f"warning: {warning}")
-    if splits.note:
-        progress.say(splits.note)
-    if left_out := program.loss.left_out:
-        progress.say(f"no validation loss: {', '.join(left_out)} does not add up over the split")
-    if leak := data.leak(config.dataset):
-        progress.say(f"warning: {leak}")
+    for note in summary.notes(config, program, splits):
+        progress.say(note)
     progress.say(summary.opening(config, state, program, train_source, val_source, start, workdir))
     progress.begin(start)
 
@@ -233,6 +216,7 @@ def _train(
     # batch. The numbers of a step are read while the next one runs, so that the device never waits:
     # the batch after it goes to the device meanwhile, since neither `place` nor a step blocks.
     meta = {"config": to_dict(config), **facts}
+    validate = Validation(program, config, val_source, workdir, stop, progress, writer, tell)
     scores: dict[str, Any] | None = None
     with contextlib.ExitStack() as closing:
         for resource in (trace, progress, writer, checkpoints, batches):
@@ -255,20 +239,9 @@ def _train(
                 checkpoints.save(state, {**meta, "step": step})
                 record.update(step)
             if evaluate_now and not stop.requested:
-                try:
-                    with progress.pause():
-                        scores = evaluation.evaluate(
-                            program,
-                            config,
-                            state,
-                            val_source,
-                            announce=tell,
-                            watch=functools.partial(_watched, stop, progress, len(val_source)),
-                        )
-                except _StoppedError:
+                scores = validate(state, step)
+                if scores is None:
                     break
-                compilation.trim_heap()  # else training's blocks come on top of what evaluation had
-                _report(scores, step, workdir, program, config, writer, progress)
                 checkpoints.record(step, scores)
             if at_end or stop.requested:
                 break
@@ -345,45 +318,3 @@ def _begin_or_continue(
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step > 0 and step % every == 0
-
-
-def _watched(
-    stop: Stop, progress: Progress, total: int, batches: Iterator[pipeline.Batch]
-) -> Iterator[pipeline.Batch]:
-    """The batches of an evaluation of `total` images, until training is asked to stop."""
-    since, done = time.perf_counter(), 0
-    for batch in batches:
-        if stop.poll():
-            raise _StoppedError
-        progress.doing(f"validation, {done} of {total} images", since)
-        yield batch
-        done += int(batch.mask.sum()) * jax.process_count()
-
-
-def _report(
-    scores: dict[str, Any],
-    step: int,
-    workdir: Path,
-    program: Program,
-    config: Config,
-    writer: MetricWriter,
-    progress: Progress,
-) -> None:
-    if hosts.is_first():
-        evaluation.write_scores(scores, "val", step, workdir)
-    shown = ("miou", "pixel_accuracy", "mean_accuracy")
-    numbers = {k: v for k, v in scores.items() if k in shown or k.partition("/")[0] == "loss"}
-    numbers |= {f"iou/{name}": value for name, value in scores["iou"].items()}
-    for name, evaluator in program.evaluators.items():
-        if name != "miou":
-            numbers |= {key: scores[key] for key in evaluator.higher_is_better}
-    writer.write(step, {f"val/{key}": value for key, value in numbers.items()})
-    loss = "-" if scores["loss"] is None else f"{scores['loss']:.4f}"
-    best = scores[config.best_metric]
-    value = "-" if best is None else f"{best:.4g}"
-    also = "" if config.best_metric in (*shown, "loss") else f", {config.best_metric} {value}"
-    progress.say(
-        f"step {step}: validation mIoU {percent(scores['miou'])} %, "
-        f"pixel accuracy {percent(scores['pixel_accuracy'])} %, loss {loss}{also}"
-    )
-    progress.doing(f"saving step {step}")

@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import time
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +52,7 @@ import pytest
 from ml_collections import ConfigDict
 
 jax.config.update("jax_num_cpu_devices", 8)
+pytest.register_assert_rewrite("tests.processes")
 _measured: dict[str, float] = {}
 
 
@@ -229,3 +231,14 @@ def scores_of():
         return evaluator.compute(total)
 
     return score
+
+
+@pytest.fixture(scope="session")
+def one_process_run(tmp_path_factory):
+    """The run of `processes.py` by one process with one device."""
+    from tests.processes import command
+
+    workdir = tmp_path_factory.mktemp("one_process_run")
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    subprocess.run(command(workdir), env=environment, capture_output=True, check=True)
+    return workdir

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxseg import memory
+from jaxseg.cli import allocator
 from jaxseg.config import check_config
 from jaxseg.parallel import Jit
 
@@ -51,7 +52,7 @@ def say(monkeypatch):
         monkeypatch.setattr(memory, "resident", lambda: 40_000)
         monkeypatch.setattr(memory, "free", lambda: room - 40_000)
         monkeypatch.setattr(jax, "local_device_count", lambda: devices)
-        monkeypatch.setattr(memory, "KEPT_BYTES", 0)
+        monkeypatch.setattr(memory, "kept_below", lambda environment: 0)
         monkeypatch.setattr(memory, "RESERVE", 0)
         owner = mock.Mock(spec=Jit, platform="cpu", num_devices=devices)
         if evaluation:
@@ -108,12 +109,20 @@ def test_blocks_that_the_heap_keeps_count(config, monkeypatch):
     owner = mock.Mock(spec=Jit, platform="cpu", num_devices=1)
     needs = []
     for bound in (16_000, 16_001):
-        monkeypatch.setattr(memory, "KEPT_BYTES", bound)
+        monkeypatch.setenv("GLIBC_TUNABLES", f"glibc.malloc.mmap_threshold={bound}")
         monkeypatch.setattr(memory, "RESERVE", 0)
         found = memory.forecast(compiled(12), owner, cached=0)
         assert found is not None
         needs.append(found.need)
     assert needs == [76_000, 60_000 + 3 * 16_000]
+
+
+@pytest.mark.parametrize(("huge_pages", "size"), [("[madvise]", 2**22), ("[never]", 2**28)])
+def test_blocks_are_kept_as_the_allocator_was_told(huge_pages, size):
+    tunables = allocator.wanted({}, "glibc 2.36", huge_pages)
+    assert tunables is not None
+    assert memory.kept_below({"GLIBC_TUNABLES": tunables}) == size
+    assert memory.kept_below({}) == 2**25
 
 
 def test_cached_examples_count(config, say):

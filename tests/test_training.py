@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from experiments.faults import continued_at, differences, final_state, log, numbers
-from jaxseg import checkpoint, data, defaults, parallel, training
+from jaxseg import checkpoint, data, defaults, parallel, scoring, training
 from jaxseg.compilation import Announced
 from jaxseg.config import check_config, load_config
 from jaxseg.errors import NonFiniteLossError, UserError
@@ -345,8 +345,8 @@ def test_the_best_checkpoint_is_the_one_of_the_metric_that_was_chosen(
     rows = {row["step"]: row for row in log(tmp_path) if "val/image_miou" in row}
     assert sorted(rows) == [2, 4]
     for step, row in rows.items():
-        score = checkpoint.score_of(tmp_path / "checkpoints" / str(step))
-        assert score == checkpoint.Score("image_miou", row["val/image_miou"], 1)
+        score = scoring.read(tmp_path / "checkpoints" / str(step))
+        assert score == scoring.Score("image_miou", row["val/image_miou"], 1)
     best = checkpoint.find(tmp_path / "checkpoints", "best")
     assert rows[best]["val/image_miou"] == max(row["val/image_miou"] for row in rows.values())
     assert "mIoU^I, mean over images" in capsys.readouterr().out
