@@ -17,7 +17,7 @@ from jaxseg.defaults import Config
 from jaxseg.parallel import Parallel
 
 GIB = 2**30
-# Of freed blocks that stay in the heap, about two more than are in use, as measured on small U-Nets.
+# Of freed blocks that stay in the heap, about two more than are in use: measured on small U-Nets.
 KEPT_BLOCKS = 2
 RESERVE = 2**27  # bytes: batches made ahead, and what checkpoints and pictures take
 
@@ -102,7 +102,7 @@ def forecast(program: Any, parallel: Parallel, cached: int) -> Forecast | None:
 
 
 def kept_below(environment: Mapping[str, str]) -> int:
-    """Bytes from which on freed blocks go back to Linux, as glibc was told (see cli/allocator.py)."""
+    """Bytes from which on freed blocks go back to Linux, as told to glibc (cli/allocator.py)."""
     told = re.search(r"malloc\.mmap_threshold=(\d+)", environment.get("GLIBC_TUNABLES", ""))
     return int(told[1]) if told else 2**25  # so far glibc raises it by itself
 
