@@ -47,13 +47,13 @@ def patchwise(
 ) -> Float[Array, "n n k"]:
     """The middle output of each of `count` x `count` patches, one patch at a time."""
 
-    def of_patch(corner: Array) -> Array:
+    def patch_output(corner: Array) -> Array:
         start = (0, corner[0], corner[1], 0)
         out = scores(model, variables, jax.lax.dynamic_slice(image, start, (1, size, size, 3)))
         return out[0, out.shape[1] // 2, out.shape[2] // 2]
 
     corners = np.stack(np.meshgrid(*[np.arange(count) * STRIDE] * 2, indexing="ij"), axis=-1)
-    found = jax.lax.map(of_patch, jnp.asarray(corners.reshape(-1, 2), jnp.int32))
+    found = jax.lax.map(patch_output, jnp.asarray(corners.reshape(-1, 2), jnp.int32))
     return found.reshape(count, count, -1)
 
 
@@ -68,17 +68,17 @@ def fully_convolutional(
 def compare(
     model: Classifier, variables: Any, *, context: int, count: int, seconds: float
 ) -> dict[str, Any]:
-    """Both ways to `count` x `count` outputs of patches with `context` pixels around them."""
+    """Both methods to `count` x `count` outputs of patches with `context` pixels around them."""
     size = PATCH + 2 * context
     length = size + (count - 1) * STRIDE
     pixels = np.random.default_rng(0).normal(size=(1, length, length, 3))
     image = jnp.asarray(pixels, jnp.float32)
-    ways = {
+    methods = {
         "patchwise": functools.partial(patchwise, size=size, count=count),
         "fully_convolutional": functools.partial(fully_convolutional, margin=context // STRIDE),
     }
     calls, compilation, outputs = {}, {}, {}
-    for name, function in ways.items():
+    for name, function in methods.items():
         begin = time.perf_counter()
         compiled = jax.jit(functools.partial(function, model)).lower(variables, image).compile()
         compilation[name] = time.perf_counter() - begin

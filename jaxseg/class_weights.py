@@ -87,7 +87,7 @@ def _counted(config: Config, source: Source, split: str) -> Stats:
         skipped if config.pipeline.on_unreadable == "skip" else None,
         part=(jax.process_index(), jax.process_count()),
     )
-    counted = Stats.of_rows(source.classes, hosts.gather(part.row()[None]))
+    counted = Stats.from_rows(source.classes, hosts.gather(part.row()[None]))
     if not hosts.add_up(len(skipped)):
         stats.store(config.dataset, split, counted)
     return counted

@@ -157,13 +157,13 @@ def _section(cls: Any, values: dict[str, Any], prefix: str) -> Any:
         elif dataclasses.is_dataclass(kind):
             others[field.name] = _section(kind, given.pop(field.name), key + ".")
         else:
-            others[field.name] = _of_type(kind, given.pop(field.name), key)
+            others[field.name] = _typed(kind, given.pop(field.name), key)
     if given and not any(field.metadata.get("others") for field in dataclasses.fields(cls)):  # pyright: ignore[reportArgumentType]
         raise UserError(f"the config has no key {prefix}{min(given)}: {suggest(min(given), hints)}")
     return cls(**others)
 
 
-def _of_type(kind: Any, value: Any, key: str) -> Any:
+def _typed(kind: Any, value: Any, key: str) -> Any:
     """`value`, as a float or tuple if `kind` is one; raises UserError if it is none of `kind`."""
     if isinstance(kind, types.UnionType):
         kinds = typing.get_args(kind)
@@ -174,7 +174,7 @@ def _of_type(kind: Any, value: Any, key: str) -> Any:
             kinds = kinds[:1] * len(value)
         if len(kinds) != len(value):
             raise UserError(f"{key} is {value}, expected {len(kinds)} numbers")
-        return tuple(_of_type(k, v, key) for k, v in zip(kinds, value, strict=True))
+        return tuple(_typed(k, v, key) for k, v in zip(kinds, value, strict=True))
     if kind is float and type(value) is int:
         return float(value)
     plain = typing.get_origin(kind) or kind

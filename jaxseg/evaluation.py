@@ -76,7 +76,7 @@ def evaluate(
         "examples": hosts.add_up(found.examples),
         "skipped": hosts.add_up(len(skipped)),
         **scores,
-        **program.loss.of_split(losses),
+        **program.loss.split_value(losses),
         "protocol": protocol(program, config, state),
     }
 

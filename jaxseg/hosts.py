@@ -177,7 +177,7 @@ def highest(number: int) -> int:
 
 def gather(rows: np.ndarray) -> np.ndarray:
     """All processes' float64 [n, k], one below the other; n may differ, k may not."""
-    return rows if jax.process_count() == 1 else np.concatenate(_of_all(rows))
+    return rows if jax.process_count() == 1 else np.concatenate(_gathered(rows))
 
 
 def gather_items(items: list[Any]) -> list[Any]:
@@ -185,7 +185,7 @@ def gather_items(items: list[Any]) -> list[Any]:
     if jax.process_count() == 1:
         return items
     text = np.frombuffer(json.dumps(items).encode(), np.uint8)
-    return [item for part in _of_all(text[:, None]) for item in json.loads(part.tobytes())]
+    return [item for part in _gathered(text[:, None]) for item in json.loads(part.tobytes())]
 
 
 def add_up_arrays(arrays: Any) -> Any:
@@ -194,13 +194,13 @@ def add_up_arrays(arrays: Any) -> Any:
         return arrays
 
     def total(array: np.ndarray) -> np.ndarray:
-        parts = _of_all(array.reshape(1, -1))
+        parts = _gathered(array.reshape(1, -1))
         return np.concatenate(parts).sum(0, dtype=array.dtype).reshape(array.shape)
 
     return jax.tree.map(total, arrays)
 
 
-def _of_all(rows: np.ndarray) -> list[np.ndarray]:
+def _gathered(rows: np.ndarray) -> list[np.ndarray]:
     """Each process's [n, k]; n may differ, k and the type may not."""
     counts = multihost_utils.process_allgather(np.int32(len(rows)))
     padded = np.zeros((int(counts.max()), rows.shape[1]), rows.dtype)

@@ -40,7 +40,7 @@ class Forecast:
         return (self.room - self.need) / self.devices + self.working
 
 
-def of_training(config: Config, parallel: Parallel, cached: int) -> Examine:
+def training_forecast(config: Config, parallel: Parallel, cached: int) -> Examine:
     """What `compilation.Announced` says of the training step: its need, and what fits instead.
 
     Args:
@@ -65,7 +65,7 @@ def of_training(config: Config, parallel: Parallel, cached: int) -> Examine:
     return examine
 
 
-def of_evaluation(config: Config, parallel: Parallel) -> Examine:
+def evaluation_forecast(config: Config, parallel: Parallel) -> Examine:
     """What `compilation.Announced` says of the evaluation step if there is not enough for it."""
 
     def examine(program: Any, variables: Any, batch: Any) -> list[str]:
@@ -133,26 +133,26 @@ def _what_fits(config: Config, devices: int, fit: int) -> str:
     """The warning of a step that is too large where each device can take `fit` images at once."""
     share = config.batch_size // devices
     parts = next((n for n in range(2, share + 1) if share % n == 0 and share // n <= fit), None)
-    ways = []
+    remedies = []
     if fit:
-        ways.append(f"--config.batch_size={fit * config.grad_accum_steps * devices}")
+        remedies.append(f"--config.batch_size={fit * config.grad_accum_steps * devices}")
     if parts:
         seen = share // parts * devices
-        ways.append(
+        remedies.append(
             f"--config.grad_accum_steps={parts} (the same batch in parts; batch norm then sees "
             f"{seen} image{'s' * (seen > 1)} at a time)"
         )
-    if not ways:
-        ways = ["smaller images, by --config.augment.crop_size"]
-    return "warning: that is more than there is; what fits: " + ", or ".join(ways)
+    if not remedies:
+        remedies = ["smaller images, by --config.augment.crop_size"]
+    return "warning: that is more than there is; what fits: " + ", or ".join(remedies)
 
 
 def free() -> int:
     """Bytes that this process can still get: of the machine, or of the control group it is in."""
-    return min([_of_machine(), *_of_groups()])
+    return min([_machine_memory(), *_group_memory()])
 
 
-def _of_machine() -> int:
+def _machine_memory() -> int:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
@@ -160,7 +160,7 @@ def _of_machine() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # not Linux: all that it has
 
 
-def _of_groups(
+def _group_memory(
     mounted: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
     """What is left of each limit that the process's control groups have, version 1 or 2.
@@ -218,12 +218,12 @@ def peak_resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def of_cached(config: Config, sources: Sequence[Any]) -> int:
+def cached_bytes(config: Config, sources: Sequence[Any]) -> int:
     """Bytes of all decoded examples, if they are kept (see `data.source.Cached`)."""
     if not config.dataset.cache:
         return 0
     sizes = (source.size(i) for source in sources for i in range(len(source)))
-    each = PixelFormat.of(config.dataset).bytes + 4  # and the label
+    each = PixelFormat.from_config(config.dataset).bytes + 4  # and the label
     return sum(each * height * width for height, width in sizes)
 
 

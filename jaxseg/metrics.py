@@ -138,10 +138,10 @@ def bootstrap(
     """
     rows = np.asarray(rows, float)
 
-    def of_drawn(drawn: np.ndarray) -> np.ndarray:
+    def drawn_score(drawn: np.ndarray) -> np.ndarray:
         return score(np.tensordot(drawn, rows, 1))
 
-    return resample(len(rows), of_drawn, confidence=confidence, draws=draws, seed=seed)
+    return resample(len(rows), drawn_score, confidence=confidence, draws=draws, seed=seed)
 
 
 def resample(

@@ -123,7 +123,7 @@ def build_program(
     # tiles are of unpadded models, others see whole images
     tiled = model.context and config.eval.tile_size
     scored = loss.adding_up_over("pixel" if tiled else "image")
-    views = Views.of(config.eval)
+    views = Views.from_config(config.eval)
     create_state = functools.partial(
         state.create,
         model,
@@ -147,7 +147,7 @@ def build_program(
         return announced(
             devices.compile_eval(lowered(step)),
             f"{name} evaluation step",
-            examine=memory.of_evaluation(config, devices),
+            examine=memory.evaluation_forecast(config, devices),
         )
 
     @functools.cache
@@ -186,7 +186,7 @@ def build_program(
             devices.compile_train(lowered(train_step)),
             f"{name} training step",
             constants=(seed,),
-            examine=memory.of_training(config, devices, cached),
+            examine=memory.training_forecast(config, devices, cached),
         ),
         eval_step=evaluating(scorers, scored),
         evaluating=evaluating,
@@ -203,7 +203,7 @@ def check_parts(config: Config) -> None:
     catalogue.check(config.lowerings)
     augmentation.check(config)
     model = build_model(config, num_classes=2, statistics=GLOBAL)
-    views = Views.of(config.eval)
+    views = Views.from_config(config.eval)
     inference.check(model, config.augment.crop_size, config.eval.tile_size, views)
     optimizers.optimizer(config)
 

@@ -85,7 +85,7 @@ def open_run(
     stored = load_config(workdir)
     trained = PixelFormat(stored.dataset.channels, stored.dataset.bits)
     changed = override_config(stored, command, changes)
-    if (given := PixelFormat.of(changed.dataset)) != trained:
+    if (given := PixelFormat.from_config(changed.dataset)) != trained:
         raise UserError(
             f"{workdir} was trained with dataset.channels={trained.channels}, bits={trained.bits}, "
             f"not {given.channels} and {given.bits}: leave them as they are"

@@ -142,7 +142,7 @@ def _train(
         check_unchanged(config, workdir)
         runs.check_same_data(data_identity, workdir)
     classes = train_source.classes
-    sizes = Sizes.of(train_source, config.augment.scale)
+    sizes = Sizes.from_source(train_source, config.augment.scale)
     check_parts(config)  # class weights may take all images to be read
     weights = class_weights.for_training(config, train_source, splits.train, progress.say)
     facts = {
@@ -152,7 +152,7 @@ def _train(
     }
     first = hosts.is_first()
     canvas = pipeline.canvas_of(train_source) if config.augment.on_device else None
-    cached = memory.of_cached(config, (train_source, val_source))
+    cached = memory.cached_bytes(config, (train_source, val_source))
     program = build_program(
         config, classes, announce=progress.say, cached=cached, class_weights=weights
     )

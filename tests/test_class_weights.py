@@ -19,7 +19,7 @@ MERGED = ("background", ("round", "circle"), ("angular", "square", "triangle", "
 
 
 @pytest.fixture
-def of_folder(tiny_config, tmp_path):
+def folder_config(tiny_config, tmp_path):
     """A config of a folder of images; the value 2 is in none of the masks to train on."""
     rng = np.random.default_rng(0)
     for split, values in (("train", 2), ("val", 3)):
@@ -41,12 +41,12 @@ def computed(config, said):
     )
 
 
-def test_they_are_counted_once_for_the_same_data(of_folder, monkeypatch):
+def test_they_are_counted_once_for_the_same_data(folder_config, monkeypatch):
     said: list[str] = []
-    of_folder.loss.cross_entropy.class_weights = "median_frequency"
-    of_folder.loss.aux.focal.update(weight=1.0, class_weights="inverse_log")
-    of_folder.loss.ohem.class_weights = "root_median_frequency"  # it has no weight
-    found = computed(of_folder, said)
+    folder_config.loss.cross_entropy.class_weights = "median_frequency"
+    folder_config.loss.aux.focal.update(weight=1.0, class_weights="inverse_log")
+    folder_config.loss.ohem.class_weights = "root_median_frequency"  # it has no weight
+    found = computed(folder_config, said)
     assert [*found] == ["median_frequency", "inverse_log"]
     assert found["median_frequency"] == pytest.approx([1, 1, 0], abs=0.1)
     assert [line.partition(":")[0] for line in said] == [
@@ -55,16 +55,16 @@ def test_they_are_counted_once_for_the_same_data(of_folder, monkeypatch):
     ]
     assert "never in train, so 0: class_2" in said[0]
     monkeypatch.setattr(stats, "measure", None)
-    of_folder.loss.cross_entropy.class_weights = "root_median_frequency"
-    again = computed(of_folder, said)
+    folder_config.loss.cross_entropy.class_weights = "root_median_frequency"
+    again = computed(folder_config, said)
     assert again["inverse_log"] == found["inverse_log"]
     expected = np.sqrt(found["median_frequency"])
     np.testing.assert_allclose(again["root_median_frequency"], expected)
 
 
-def test_what_was_not_counted_whole_is_not_kept(of_folder, monkeypatch):
-    of_folder.loss.cross_entropy.class_weights = "inverse_log"
-    of_folder.pipeline.on_unreadable = "skip"
+def test_what_was_not_counted_whole_is_not_kept(folder_config, monkeypatch):
+    folder_config.loss.cross_entropy.class_weights = "inverse_log"
+    folder_config.pipeline.on_unreadable = "skip"
     read = pipeline.read
 
     def damaged(source, index, skipped):
@@ -74,15 +74,15 @@ def test_what_was_not_counted_whole_is_not_kept(of_folder, monkeypatch):
         return read(source, index, skipped)
 
     monkeypatch.setattr(stats, "read", damaged)
-    some = computed(of_folder, [])
+    some = computed(folder_config, [])
     monkeypatch.undo()
-    assert computed(of_folder, []) != some
+    assert computed(folder_config, []) != some
 
 
-def test_without_names_nothing_is_counted(of_folder, monkeypatch):
+def test_without_names_nothing_is_counted(folder_config, monkeypatch):
     monkeypatch.setattr(stats, "measure", None)
-    of_folder.loss.cross_entropy.class_weights = (1.0, 2.0, 3.0)
-    assert computed(of_folder, []) == {}
+    folder_config.loss.cross_entropy.class_weights = (1.0, 2.0, 3.0)
+    assert computed(folder_config, []) == {}
 
 
 def test_of_many_classes_the_range_is_told():

@@ -57,9 +57,9 @@ def say(monkeypatch):
         owner = mock.Mock(spec=Jit, platform="cpu", num_devices=devices)
         if evaluation:
             at_once = -(-config.eval.batch_size // devices)
-            return memory.of_evaluation(config, owner)(compiled(at_once), {}, {})
+            return memory.evaluation_forecast(config, owner)(compiled(at_once), {}, {})
         at_once = config.batch_size // devices // config.grad_accum_steps
-        return memory.of_training(config, owner, cached)(compiled(at_once), STATE, {})
+        return memory.training_forecast(config, owner, cached)(compiled(at_once), STATE, {})
 
     return run
 
@@ -146,13 +146,13 @@ def test_on_a_gpu_it_is_the_devices_memory(config, monkeypatch):
         monkeypatch.setattr(jax, "local_devices", lambda device=device: [device])
         # the state is updated in place: its output is the arguments' memory
         program = compiled(12, output=9_500, alias=9_500)
-        assert len(memory.of_training(config, owner, 0)(program, STATE, {})) == lines
+        assert len(memory.training_forecast(config, owner, 0)(program, STATE, {})) == lines
 
 
 def test_a_compiler_that_does_not_tell_is_not_asked_twice(config):
     owner = mock.Mock(spec=Jit, platform="cpu", num_devices=1)
     program = types.SimpleNamespace(memory_analysis=lambda: None)
-    assert memory.of_training(config, owner, 0)(program, STATE, {}) == []
+    assert memory.training_forecast(config, owner, 0)(program, STATE, {}) == []
 
 
 def test_the_compilers_own_analysis():
@@ -190,9 +190,9 @@ def test_limits_of_the_control_groups_above_count(tmp_path, version):
         (folder / limit).write_text(most + "\n")
         (folder / usage).write_text("5000\n")
         (folder / "memory.stat").write_text(f"anon 1\n{droppable} 700\n")
-    assert list(memory._of_groups(mounted, own)) == [4700]
+    assert list(memory._group_memory(mounted, own)) == [4700]
     (job / limit).write_text("6000")
-    assert sorted(memory._of_groups(mounted, own)) == [1700, 4700]
+    assert sorted(memory._group_memory(mounted, own)) == [1700, 4700]
 
 
 def test_in_a_container_the_mounted_group_is_the_own_one(tmp_path):
@@ -200,8 +200,8 @@ def test_in_a_container_the_mounted_group_is_the_own_one(tmp_path):
     own.write_text("0::/not/visible/here\n")
     (tmp_path / "memory.max").write_text("1000")
     (tmp_path / "memory.current").write_text("400")
-    assert list(memory._of_groups(tmp_path, own)) == [600]
-    assert list(memory._of_groups(tmp_path, tmp_path / "missing")) == []
+    assert list(memory._group_memory(tmp_path, own)) == [600]
+    assert list(memory._group_memory(tmp_path, tmp_path / "missing")) == []
 
 
 def test_this_process_holds_some_and_can_get_some():
@@ -223,6 +223,6 @@ def test_examples_that_are_cached(tiny_config):
     source = mock.MagicMock(__len__=lambda _: 3, size=lambda i: (10, 20 + i))
     for cache, size in ((True, 7 * 10 * (20 + 21 + 22)), (False, 0)):
         tiny_config.dataset.cache = cache
-        assert memory.of_cached(check_config(tiny_config), [source]) == size
+        assert memory.cached_bytes(check_config(tiny_config), [source]) == size
     tiny_config.dataset.update(cache=True, bits=16)
-    assert memory.of_cached(check_config(tiny_config), [source]) == 10 * 10 * (20 + 21 + 22)
+    assert memory.cached_bytes(check_config(tiny_config), [source]) == 10 * 10 * (20 + 21 + 22)

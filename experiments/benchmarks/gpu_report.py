@@ -72,8 +72,8 @@ def _checks(done: Done) -> str:
     failed = [result for result in results if not result["passed"]]
     lines = [f"{len(results) - len(failed)} of {len(results)} passed."]
     for dtype in sorted({result["dtype"] for result in results}):
-        of_dtype = [result for result in results if result["dtype"] == dtype]
-        errors = [each[key] for each in of_dtype for key in ("error", "gradient_error")]
+        same_dtype = [result for result in results if result["dtype"] == dtype]
+        errors = [each[key] for each in same_dtype for key in ("error", "gradient_error")]
         lines.append(f"Largest error in {dtype}: {max(errors):.1e}.")
     lines += [f"- failed: {json.dumps(result)}" for result in failed]
     return "## Checks against NumPy in float64\n\n" + "\n".join(lines)

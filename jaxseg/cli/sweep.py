@@ -116,7 +116,7 @@ def show_status(argv: Sequence[str]) -> None:
     record = plan.read(workdir)
     metric, split = record["metric"], record["split"]
     queue = slurm.queue(required=False) if slurm.jobs(workdir) else None
-    found = [status.of_task(task, metric, split) for task in plan.stored_tasks(workdir)]
+    found = [status.task_status(task, metric, split) for task in plan.stored_tasks(workdir)]
     found = slurm.with_jobs(found, workdir, queue)
     width = None if sys.stdout.isatty() else 120
     Console(width=width).print(table(found, metric))

@@ -65,7 +65,7 @@ def _statuses(made: Any) -> list[Any]:
     from jaxseg.sweeps import status
 
     metric, split = made.experiment.metric, made.experiment.split
-    return [status.of_task(task, metric, split) for task in made.tasks]
+    return [status.task_status(task, metric, split) for task in made.tasks]
 
 
 def _submit(made: Any, options: str) -> None:
@@ -121,7 +121,7 @@ def _in_slots(
     from jaxseg.sweeps.table import LiveTable
 
     def statuses() -> list[status.Status]:
-        found = [status.of_task(task, metric, split) for task in tasks]
+        found = [status.task_status(task, metric, split) for task in tasks]
         return [_as_known(each, pool) for each in found]
 
     def refresh() -> None:

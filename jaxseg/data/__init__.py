@@ -42,7 +42,7 @@ def load(dataset: Any, split: str) -> Source:
         looked at), or a label that is neither a class nor void among a few of data made on the
         fly. All others are checked when they are read by `pipeline`.
     """
-    pixels = PixelFormat.of(dataset)
+    pixels = PixelFormat.from_config(dataset)
     if directory := resolve(dataset):
         from jaxseg.data.builder import PreparedSource
 
@@ -130,4 +130,4 @@ def identity(dataset: Any) -> str:
     parts = [f"{split} {contents[split]}" for split in used]
     if found.note:  # a later version may choose another share
         parts.append(f"val is {found.val}")
-    return ", ".join((f"classes {digests.of_classes(classes)}", *parts))
+    return ", ".join((f"classes {digests.classes_digest(classes)}", *parts))

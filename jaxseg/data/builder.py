@@ -182,7 +182,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
                     "name": pair.name,
                 },
             )
-        self.contents[split] = digests.of_examples(found)
+        self.contents[split] = digests.split_digest(found)
         if is_last:
             self.notes += stored_formats(self._formats)
             # stored with the records: a prepared set knows its classes without this code
@@ -274,9 +274,9 @@ class PreparedSource:
         ):
             record = self._record(index)
             label = decode_mask(record["label"], record["name"].decode())
-            image = digests.of_image(record["image"])
-            examples.append(digests.of_example(record["name"], image, label))
-        return digests.of_examples(examples)
+            image = digests.image_digest(record["image"])
+            examples.append(digests.example_digest(record["name"], image, label))
+        return digests.split_digest(examples)
 
     def _record(self, index: int) -> dict[str, Any]:
         record = self._records[index]

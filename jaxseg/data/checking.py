@@ -133,8 +133,8 @@ def check_pair(pair: Pair, builder: "SegmentationBuilder") -> Checked | list[Fau
             f"{pair.mask.name} is {mask_width}x{mask_height}; make both one size"
         )
         return [Fault("size", text, files=(pair.image, pair.mask))]
-    image_digest = digests.of_image(data)
-    digest = digests.of_example(pair.name.encode(), image_digest, label)
+    image_digest = digests.image_digest(data)
+    digest = digests.example_digest(pair.name.encode(), image_digest, label)
     return Checked(data, encode_mask(label), digest, image_digest, pixels)
 
 

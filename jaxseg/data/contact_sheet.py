@@ -101,8 +101,8 @@ def _pair(
     height, width = label.shape
     factor = SIDE / max(height, width)
     size = (max(1, round(factor * width)), max(1, round(factor * height)))
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    photograph = np.asarray(cv2.resize(image, size, interpolation=way))
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    photograph = np.asarray(cv2.resize(image, size, interpolation=interpolation))
     if factor > 1:
         image = photograph
         label = cv2.resize(label.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)

@@ -1,8 +1,8 @@
 """Digests that identify data by its content: not by its location, nor by its colours.
 
 `source_key` is a digest of the files in a source folder; the records prepared from them are stored
-under it. `contents` and `of_classes` are digests of prepared records: `data.identity` combines them
-so that a run can check that it continues on the data it began with.
+under it. `contents` and `classes_digest` are digests of prepared records: `data.identity` combines
+them so that a run can check that it continues on the data it began with.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ def store_shared(directory: Path, images: Mapping[str, Mapping[bytes, str]]) -> 
 
     Args:
       directory: of the records.
-      images: the names of each split's examples by their `of_image`.
+      images: the names of each split's examples by their `image_digest`.
     """
     found = {
         f"{first} {second}": [images[second][digest] for digest in sorted(common)]
@@ -116,30 +116,30 @@ def stored_stats(directory: Path, split: str, classes: Classes, reading: str) ->
 
 
 def _stats_path(directory: Path, split: str, classes: Classes, reading: str) -> Path:
-    of_records = (f"{name} {digest}" for name, digest in sorted(contents(directory).items()))
-    key = _digest(*of_records, split, of_classes(classes), reading)
+    record_digests = (f"{name} {digest}" for name, digest in sorted(contents(directory).items()))
+    key = _digest(*record_digests, split, classes_digest(classes), reading)
     return directory / STATS / f"{key}.json"
 
 
-def of_image(image: bytes) -> bytes:
+def image_digest(image: bytes) -> bytes:
     """A digest of an image file."""
     return hashlib.sha256(image).digest()
 
 
-def of_example(name: bytes, image: bytes, label: Int32[np.ndarray, "h w"]) -> bytes:
-    """A digest of an example's name, label and `of_image`."""
+def example_digest(name: bytes, image: bytes, label: Int32[np.ndarray, "h w"]) -> bytes:
+    """A digest of an example's name, label and `image_digest`."""
     digest = hashlib.sha256(name + b"\0" + str(label.shape).encode())
     # the label's values, not its PNG: encoders differ
     digest.update(image + label.astype("<i4").tobytes())
     return digest.digest()
 
 
-def of_examples(digests: Iterable[bytes]) -> str:
+def split_digest(digests: Iterable[bytes]) -> str:
     """A digest of all examples of a split, in any order."""
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:LENGTH]
 
 
-def of_classes(classes: Classes) -> str:
+def classes_digest(classes: Classes) -> str:
     """A digest of the classes' names, order and void id."""
     return _digest(*classes.names, str(classes.void))
 

@@ -55,17 +55,17 @@ def error_of(
         more = about.get(faults[0].kind, "")
         return FaultsError(f"{faults[0].text}; {more}" if more else faults[0].text, faults)
     by_kind = {kind: [f for f in faults if f.kind == kind] for kind in KINDS}
-    listed = [of_kind for of_kind in by_kind.values() if of_kind]
-    listed.sort(key=lambda of_kind: -sum(fault.examples for fault in of_kind))
+    listed = [group for group in by_kind.values() if group]
+    listed.sort(key=lambda group: -sum(fault.examples for fault in group))
     lines = [f"{source}: {len(faults)} faults, and nothing was prepared:"]
-    for of_kind, shown in zip(listed, _shares([*map(len, listed)]), strict=True):
-        lines.append(f"  {KINDS[of_kind[0].kind]} ({len(of_kind)}):")
-        if more := about.get(of_kind[0].kind, ""):
+    for group, shown in zip(listed, _shares([*map(len, listed)]), strict=True):
+        lines.append(f"  {KINDS[group[0].kind]} ({len(group)}):")
+        if more := about.get(group[0].kind, ""):
             lines.append(f"    {more}")
-        for fault in of_kind[:shown]:
+        for fault in group[:shown]:
             text = fault.text.replace(f"{source}{os.sep}", "")
             lines.append(textwrap.indent(text, "    "))
-        if more := len(of_kind) - shown:
+        if more := len(group) - shown:
             lines.append(f"    and {more} more")
     return FaultsError("\n".join(lines), faults)
 

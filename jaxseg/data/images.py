@@ -115,7 +115,7 @@ def as_pixels(
     if isinstance(image, str | os.PathLike):
         return read_image(Path(image), str(image), pixels)
     if isinstance(image, Image.Image):
-        return pixels.convert(_of_pillow(upright(image, name), name), name)
+        return pixels.convert(_pillow_pixels(upright(image, name), name), name)
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[..., None]
@@ -123,10 +123,10 @@ def as_pixels(
         kind = {1: "[h, w] in grey", 3: "[h, w, 3] in RGB, or [h, w] in grey"}
         expected = kind.get(pixels.channels, f"[h, w, {pixels.channels}]")
         raise UserError(f"{name}: an array of shape {list(np.shape(image))}, expected {expected}")
-    return pixels.convert(_of_array(array, name, pixels), name)
+    return pixels.convert(_array_pixels(array, name, pixels), name)
 
 
-def _of_pillow(image: Image.Image, name: str) -> UInt[np.ndarray, "h w c"]:
+def _pillow_pixels(image: Image.Image, name: str) -> UInt[np.ndarray, "h w c"]:
     if image.mode.startswith("I"):
         return _deep_grey(image, name)[..., None]
     if image.mode in ("1", "L", "LA"):
@@ -134,7 +134,7 @@ def _of_pillow(image: Image.Image, name: str) -> UInt[np.ndarray, "h w c"]:
     return np.array(image) if image.mode == "RGBA" else _rgb(image, name)
 
 
-def _of_array(array: np.ndarray, name: str, pixels: PixelFormat) -> UInt[np.ndarray, "h w _"]:
+def _array_pixels(array: np.ndarray, name: str, pixels: PixelFormat) -> UInt[np.ndarray, "h w _"]:
     """With floating point values in full scale."""
     if array.dtype in (np.uint8, np.uint16):
         return array

@@ -35,8 +35,8 @@ def read_mask(
         return look_up(pixels, colours)
     if is_grey(pixels):
         return pixels[..., 0].astype(np.int32)
-    of_a_palette = np.isin(pack(pixels), pack(np.array(voc_palette(256), np.uint8))).all()
-    was = " (a palette mask saved as RGB)" if of_a_palette else ""
+    is_palette = np.isin(pack(pixels), pack(np.array(voc_palette(256), np.uint8))).all()
+    was = " (a palette mask saved as RGB)" if is_palette else ""
     raise UserError(
         f"{name}: RGB mask{was}, expected one channel of class indices; save it as a grey or "
         "palette PNG, or use the data set `folder` with the colours in its classes.json"

@@ -34,7 +34,9 @@ class Origin:
     given: tuple[Path, ...]
 
     @classmethod
-    def of(cls, source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> "Origin":
+    def from_paths(
+        cls, source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    ) -> "Origin":
         several = [source] if isinstance(source, str | os.PathLike) else source
         return cls(tuple(Path(path).expanduser() for path in several))
 

@@ -32,7 +32,7 @@ class PixelFormat:
     bits: int = 8
 
     @classmethod
-    def of(cls, dataset: Any) -> "PixelFormat":
+    def from_config(cls, dataset: Any) -> "PixelFormat":
         """What a config's `dataset` part says."""
         return cls(dataset.channels, dataset.bits)
 

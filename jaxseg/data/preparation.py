@@ -85,7 +85,7 @@ def prepare(
     """
     from jaxseg.data.builder import read_classes, split_sizes
 
-    builder_class, origin = _builder_class(name), Origin.of(source)
+    builder_class, origin = _builder_class(name), Origin.from_paths(source)
     origin.check()
     if origin.folder is not None:
         _check_pairs(builder_class, origin.folder, data_dir)
@@ -144,7 +144,7 @@ def _from_source(name: str, source: str, data_dir: Path) -> Path:
     """The folder of the records made of the files in `source`, written on first use."""
     from jaxseg.data.builder import split_sizes
 
-    builder_class, origin = _builder_class(name), Origin.of(source)
+    builder_class, origin = _builder_class(name), Origin.from_paths(source)
     if origin.is_there and origin.folder is not None:
         _check_pairs(builder_class, origin.folder, data_dir)
     files = origin.files(builder_class) if origin.is_there else None

@@ -27,7 +27,7 @@ class Sizes:
     scale: tuple[float, float]  # `augment.scale`
 
     @classmethod
-    def of(cls, source: Source, scale: tuple[float, float]) -> "Sizes | None":
+    def from_source(cls, source: Source, scale: tuple[float, float]) -> "Sizes | None":
         """Of some hundred examples spread over `source`; None if none of them can be read."""
         indices = np.linspace(0, len(source) - 1, min(len(source), _EXAMPLES)).round().astype(int)
         unreadable = Skipped(lambda _: None)

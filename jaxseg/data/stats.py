@@ -60,14 +60,14 @@ class Stats:
         )
 
     def row(self) -> Float[np.ndarray, " k"]:
-        """The sums that these are of: they add up over the parts of a split, see `of_rows`."""
+        """The sums that these are of: they add up over the parts of a split, see `from_rows`."""
         size = int(self.pixels.sum()) + self.void_pixels
         counts = (self.pixels, self.images_with, self.where_present)
         moments = (size * self.mean, size * (self.std**2 + self.mean**2))
         return np.concatenate([[self.images, self.void_pixels], *counts, *moments])
 
     @classmethod
-    def of_rows(cls, classes: Classes, rows: Float[np.ndarray, "parts k"]) -> "Stats":
+    def from_rows(cls, classes: Classes, rows: Float[np.ndarray, "parts k"]) -> "Stats":
         """Of all parts of a split together; counts are exact below 2^53."""
         total, n = rows.sum(0), len(classes)
         images, void_pixels = total[:2].astype(np.int64).tolist()
@@ -151,7 +151,7 @@ def stored(dataset: Any, split: str, classes: Classes) -> Stats | None:
     if not (directory := resolve(dataset)):
         return None
     row = digests.stored_stats(directory, split, classes, _reading(dataset))
-    return None if row is None else Stats.of_rows(classes, np.array([row]))
+    return None if row is None else Stats.from_rows(classes, np.array([row]))
 
 
 def store(dataset: Any, split: str, stats: Stats) -> None:
@@ -163,4 +163,4 @@ def store(dataset: Any, split: str, stats: Stats) -> None:
 
 def _reading(dataset: Any) -> str:
     """What of a config's `dataset` part changes the pixels that are read from its records."""
-    return repr((tuple(dataset.label_map), PixelFormat.of(dataset)))
+    return repr((tuple(dataset.label_map), PixelFormat.from_config(dataset)))

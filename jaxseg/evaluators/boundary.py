@@ -71,9 +71,9 @@ class Evaluator:
             _shapes.counts(truth[distance < width], found[distance < width], number)
             for width in WIDTHS
         ]
-        of_truth, of_found = (np.where(rim(x, radius), x, number) for x in (truth, found))
+        truth_rim, found_rim = (np.where(rim(x, radius), x, number) for x in (truth, found))
         f_scores = self._f_scores(truth, found, tolerance)
-        parts = (_shapes.counts(of_truth, of_found, number), f_scores, *bands)
+        parts = (_shapes.counts(truth_rim, found_rim, number), f_scores, *bands)
         return np.concatenate([[radius, tolerance], *(part.ravel() for part in parts)])
 
     def _f_scores(

@@ -64,7 +64,7 @@ class Evaluator:
         digits.append(units // _BASE ** (_DIGITS - 1))  # up to the base: a confidence may be 1
         counted = jnp.stack([jnp.ones_like(label), prediction == label, *digits], axis=-1)
 
-        def of_image(cell: Array, counted: Array) -> Array:
+        def image_row(cell: Array, counted: Array) -> Array:
             sums = jnp.zeros((number * BINS + 1, counted.shape[-1]), jnp.int32)
             sums = sums.at[cell.ravel()].add(counted.reshape(-1, counted.shape[-1]))[:-1]
             pixels, right, *digits = sums.reshape(number, BINS, -1).transpose(2, 0, 1)
@@ -72,7 +72,7 @@ class Evaluator:
             counts = pixels.sum(1), pixels.sum(0), right.sum(0)
             return jnp.concatenate([gaps.ravel(), *(x.astype(jnp.float32) for x in counts)])
 
-        return jax.vmap(of_image)(cell, counted)
+        return jax.vmap(image_row)(cell, counted)
 
     def compute(self, rows: Float[np.ndarray, "n k"]) -> dict[str, Any]:
         number = len(self._names)

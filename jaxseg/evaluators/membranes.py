@@ -121,9 +121,9 @@ def thinned(labels: Int[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
     _, nearest = cv2.distanceTransformWithLabels(
         outside, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    of_pixel = np.zeros(nearest.max() + 1, np.int32)
-    of_pixel[nearest[labels > 0]] = labels[labels > 0]
-    return of_pixel[nearest]
+    cell_at = np.zeros(nearest.max() + 1, np.int32)
+    cell_at[nearest[labels > 0]] = labels[labels > 0]
+    return cell_at[nearest]
 
 
 def compare(truth: Int[np.ndarray, " n"], found: Int[np.ndarray, " n"]) -> Float[np.ndarray, "6"]:
@@ -131,22 +131,22 @@ def compare(truth: Int[np.ndarray, " n"], found: Int[np.ndarray, " n"]) -> Float
     size = len(truth)
     _, pairs = np.unique(truth.astype(np.int64) << 32 | found, return_counts=True)
     by_truth, by_found = (np.unique(x, return_counts=True)[1] for x in (truth, found))
-    together, of_truth, of_found = (np.sum(n * (n - 1.0)) for n in (pairs, by_truth, by_found))
-    rand = _shares(together, of_truth, of_found)
-    joint, of_truth, of_found = (_entropy(n / size) for n in (pairs, by_truth, by_found))
-    mutual = max(0.0, of_truth + of_found - joint)
+    together, in_truth, in_found = (np.sum(n * (n - 1.0)) for n in (pairs, by_truth, by_found))
+    rand = _shares(together, in_truth, in_found)
+    joint, in_truth, in_found = (_entropy(n / size) for n in (pairs, by_truth, by_found))
+    mutual = max(0.0, in_truth + in_found - joint)
     # what splits add is in the prediction's entropy, what merges lose in the truth's
-    f, merge, split = _shares(mutual, of_truth, of_found)
+    f, merge, split = _shares(mutual, in_truth, in_found)
     return np.array([*rand, f, split, merge])
 
 
-def _shares(common: float, of_truth: float, of_found: float) -> tuple[float, float, float]:
+def _shares(common: float, in_truth: float, in_found: float) -> tuple[float, float, float]:
     """The F-score, and what is common of the truth's and of the prediction's; 1 of nothing."""
-    total = of_truth + of_found
+    total = in_truth + in_found
     return (
         2 * common / total if total > 0 else 1.0,
-        common / of_truth if of_truth > 0 else 1.0,
-        common / of_found if of_found > 0 else 1.0,
+        common / in_truth if in_truth > 0 else 1.0,
+        common / in_found if in_found > 0 else 1.0,
     )
 
 

@@ -55,13 +55,13 @@ class Evaluator:
         label = batch["label"]
         valid = label != self._void
 
-        def of_image(values: Array) -> Array:
+        def class_counts(values: Array) -> Array:
             """Pixels of each class; one more bin takes what does not count."""
             return jax.vmap(lambda v: jnp.bincount(v.ravel(), length=count + 1))(values)[:, :-1]
 
-        both = of_image(jnp.where(valid & (prediction == label), label, count))
-        truth = of_image(jnp.where(valid, label, count))
-        predicted = of_image(jnp.where(valid, prediction, count))
+        both = class_counts(jnp.where(valid & (prediction == label), label, count))
+        truth = class_counts(jnp.where(valid, label, count))
+        predicted = class_counts(jnp.where(valid, prediction, count))
         return jnp.stack([both, truth, predicted], axis=-1).reshape(len(label), -1)
 
     def compute(self, rows: Float[np.ndarray, "n k"]) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _read_plain(
 
     if not model.context:
         return read(images, labels)
-    cover = tiling.Cover.of(images.shape[1:3], model, tile_size)
+    cover = tiling.Cover.for_size(images.shape[1:3], model, tile_size)
 
     def read_tile(images: Array, top_left: Array) -> _Read:
         best, losses, confidence = read(images, cover.crop(labels, top_left, fill=loss.void))

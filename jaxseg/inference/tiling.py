@@ -35,7 +35,7 @@ def overlap_tile(
     Returns:
       [b, h, w, ...]; in the padding, that of the image mirrored on and on.
     """
-    cover = Cover.of(images.shape[1:3], model, tile_size)
+    cover = Cover.for_size(images.shape[1:3], model, tile_size)
     tiles = cover.map(lambda part, _: cover.cut(function(part)), cover.mirror(images, sizes))
     return cover.join(tiles)
 
@@ -51,7 +51,7 @@ class Cover:
     context: int
 
     @classmethod
-    def of(cls, size: Sequence[int], model: Any, tile_size: int) -> "Cover":
+    def for_size(cls, size: Sequence[int], model: Any, tile_size: int) -> "Cover":
         tile = [min(tile_size, n) if tile_size else n for n in size]
         count = [-(-whole // part) for whole, part in zip(size, tile, strict=True)]
         window = [model.fit(part + 2 * model.context) for part in tile]

@@ -38,7 +38,7 @@ class Views:
     temperature: float = 1.0
 
     @classmethod
-    def of(cls, section: Any) -> "Views":
+    def from_config(cls, section: Any) -> "Views":
         """Of a config's `eval`; raises UserError for what no range can tell."""
         if not section.scales:
             raise UserError("config.eval.scales is (), expected at least one, such as (1.0,)")

@@ -69,7 +69,7 @@ class Loss(Protocol):
 
 
 @runtime_checkable
-class OfSplit(Protocol):
+class SplitLoss(Protocol):
     """What a loss of the batch defines if it is a function of sums, for evaluation.
 
     Its value for a split is then that of the split as one batch.
@@ -86,7 +86,7 @@ class OfSplit(Protocol):
         """The sums over these pixels, the last of them zero if all are void."""
         ...
 
-    def of_split(self, sums: Float[np.ndarray, "..."]) -> float:
+    def split_value(self, sums: Float[np.ndarray, "..."]) -> float:
         """The loss of all that was added up."""
         ...
 
@@ -135,7 +135,7 @@ class WeightedSum:
         kept = {
             name: (weight, loss)
             for name, (weight, loss) in self.losses.items()
-            if loss.unit in units or _of_split(loss)
+            if loss.unit in units or _as_split_loss(loss)
         }
         left_out = tuple(name for name in self.losses if name not in kept)
         return dataclasses.replace(self, losses=kept, left_out=left_out)
@@ -149,7 +149,7 @@ class WeightedSum:
         """
         void, found = self.void, {}
         for name, (_, loss) in self.losses.items():
-            if whole := _of_split(loss):
+            if whole := _as_split_loss(loss):
                 found[name] = whole.split_sums(logits, labels, void=void, corners=corners)
             else:
                 total = loss.sum(logits, labels, void=void, corners=corners)
@@ -160,7 +160,7 @@ class WeightedSum:
         """What `sums` are added to."""
         return {name: np.zeros(()) for name in self.losses}
 
-    def of_split(self, sums: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str, float | None]:
+    def split_value(self, sums: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str, float | None]:
         """The loss of a split as "loss", and each where there are several as "loss/NAME".
 
         They are combined as in training. None if nothing counts, or if it is not finite. Where
@@ -171,8 +171,8 @@ class WeightedSum:
             found, value = sums[name], 0.0
             if found.ndim and found[-1].sum():
                 counted = True
-                whole = _of_split(loss)
-                value = whole.of_split(found) if whole else found[0] / found[1]
+                whole = _as_split_loss(loss)
+                value = whole.split_value(found) if whole else found[0] / found[1]
             terms[f"loss/{name}"] = float(weight * value)
         several = len(terms) + len(self.left_out) > 1
         values = {
@@ -182,9 +182,9 @@ class WeightedSum:
         return {k: v if counted and math.isfinite(v) else None for k, v in values.items()}
 
 
-def _of_split(loss: Loss) -> OfSplit | None:
+def _as_split_loss(loss: Loss) -> SplitLoss | None:
     """The loss if it is of the batch, and can be of a split."""
-    return loss if loss.unit == "batch" and isinstance(loss, OfSplit) else None
+    return loss if loss.unit == "batch" and isinstance(loss, SplitLoss) else None
 
 
 def names() -> list[str]:

@@ -13,7 +13,7 @@ from jaxseg.ops import pixels
 
 @dataclasses.dataclass(frozen=True)
 class OverlapLoss:
-    """What they share: `of_overlaps` says what the loss is.
+    """What they share: `loss_of_overlaps` says what the loss is.
 
     Void pixels are in none of the sums; a pixel of weight w counts like 1 + w pixels in all of
     them. Two walks over bands with the gradient, one without: no probability is held at the labels'
@@ -24,7 +24,7 @@ class OverlapLoss:
 
     squared = False  # whether the predicted volume is a sum of squares
 
-    def of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
+    def loss_of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
         """Of intersection, predicted and true volume of each class; zero if all is void."""
         raise NotImplementedError
 
@@ -50,9 +50,9 @@ class OverlapLoss:
     ) -> Float[Array, ""]:
         found = self._overlaps(logits, labels, weights, void=void, corners=corners)
         if self.per_image:
-            return self.of_overlaps(found).sum()
+            return self.loss_of_overlaps(found).sum()
         whole = _batch.over_devices(found.sum(0), axis_name)
-        return _batch.share(self.of_overlaps(whole), axis_name)
+        return _batch.share(self.loss_of_overlaps(whole), axis_name)
 
     def split_sums(
         self,
@@ -64,8 +64,8 @@ class OverlapLoss:
     ) -> Float[Array, "3 c"]:
         return self._overlaps(logits, labels, None, void=void, corners=corners).sum(0)
 
-    def of_split(self, sums: Float[np.ndarray, "3 c"]) -> float:
-        return float(self.of_overlaps(jnp.asarray(sums, jnp.float32)))
+    def split_value(self, sums: Float[np.ndarray, "3 c"]) -> float:
+        return float(self.loss_of_overlaps(jnp.asarray(sums, jnp.float32)))
 
     def _overlaps(
         self,

@@ -33,7 +33,7 @@ class Loss(OverlapLoss):
         if not 0 <= self.smooth < float("inf"):
             raise UserError(f"smooth is {self.smooth}, expected 0 or more pixels")
 
-    def of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
+    def loss_of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
         both, predicted, true = (overlaps[..., i, :] for i in range(3))
         dice = ratio(2 * both + self.smooth, predicted + true + self.smooth)
         return _batch.mean_over_classes(1 - dice, true, self.classes)

@@ -18,7 +18,7 @@ from jaxseg.losses._overlap import OverlapLoss, ratio
 class Loss(OverlapLoss):
     """One ratio, of the batch or of each image."""
 
-    def of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
+    def loss_of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
         both, predicted, true = (overlaps[..., i, :] for i in range(3))
         rarest = jnp.where(true > 0, true, jnp.inf).min(-1, keepdims=True)
         # relative to the rarest class, so that nothing overflows or underflows

@@ -120,7 +120,7 @@ def hardest(
     last = jax.lax.fori_loop(0, 31, set_bit, jnp.int32(0))
     above, ties = bits > last, bits == last
     part = (least - total(above)) / jnp.maximum(total(ties), 1.0)
-    of_share = above + ties * jnp.clip(part, 0.0, 1.0)
+    share_kept = above + ties * jnp.clip(part, 0.0, 1.0)
     enough = num_hard >= least
-    kept = jnp.where(enough, hard.astype(jnp.float32), of_share)
+    kept = jnp.where(enough, hard.astype(jnp.float32), share_kept)
     return kept, jnp.where(enough, num_hard, least)

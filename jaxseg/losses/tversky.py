@@ -35,7 +35,7 @@ class Loss(OverlapLoss):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name} is {getattr(self, name)}, expected 0 or more")
 
-    def of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
+    def loss_of_overlaps(self, overlaps: Float[Array, "*n 3 c"]) -> Float[Array, "*n"]:
         both, predicted, true = (overlaps[..., i, :] for i in range(3))
         wrong = self.alpha * (predicted - both) + self.beta * (true - both)
         tversky = ratio(both + self.smooth, both + wrong + self.smooth)

@@ -79,7 +79,7 @@ class Model:
     @property
     def pixels(self) -> PixelFormat:
         """The channels and bits of the images that it was trained on."""
-        return PixelFormat.of(self.config.dataset)
+        return PixelFormat.from_config(self.config.dataset)
 
     @property
     def module(self) -> SegmentationModel:
@@ -138,7 +138,7 @@ class Model:
         plain = to_dict(self.config)
         plain["eval"].update(given)
         config = check_config(ConfigDict(plain))
-        views = Views.of(config.eval)
+        views = Views.from_config(config.eval)
         views.check(self.module)
         steps = self.run.program.predicting(views)
         program = dataclasses.replace(

@@ -43,7 +43,9 @@ def slide(
       size: its height and width.
       config: the run's, which says how the image is padded.
     """
-    passes = [_Pass.of(scale, size, program, variables, config) for scale in program.views.scales]
+    passes = [
+        _Pass.build(scale, size, program, variables, config) for scale in program.views.scales
+    ]
     rows = sorted(
         (first, number, row)
         for number, each in enumerate(passes)
@@ -81,7 +83,7 @@ class _Pass:
     step: Callable[[dict[str, np.ndarray]], Array]
 
     @classmethod
-    def of(
+    def build(
         cls, scale: float, size: tuple[int, int], program: Program, variables: Any, config: Config
     ) -> "_Pass":
         model, views = program.model, program.views
@@ -103,7 +105,8 @@ class _Pass:
             axes=axes,
             logits=(logits.shape[1], logits.shape[2]),
             sources=tuple(  # pyright: ignore[reportArgumentType]
-                _Source.of(*each, scale, model.corners) for each in zip(size, canvas, strict=True)
+                _Source.for_side(*each, scale, model.corners)
+                for each in zip(size, canvas, strict=True)
             ),
             fill=pixel if scale == 1 else mean,
             batch=max(fit, 1),
@@ -126,7 +129,7 @@ class _Pass:
     def _strip(self, row: int, read: Read) -> np.ndarray:
         """The rows that a row of windows sees, rescaled, as far as the image reaches."""
         start = int(self.axes[0].starts[row])
-        part = self.sources[0].of_window(start, self.axes[0].window)
+        part = self.sources[0].in_window(start, self.axes[0].window)
         if not len(part.first):
             return np.empty((0, self.size[1], len(self.fill)), self.fill.dtype)
         low = int(part.first.min())
@@ -139,7 +142,7 @@ class _Pass:
         images = np.empty(shape, self.fill.dtype)
         images[:] = self.fill
         for slot, column in enumerate(chosen):
-            part = self.sources[1].of_window(int(columns.starts[column]), columns.window)
+            part = self.sources[1].in_window(int(columns.starts[column]), columns.window)
             seen = part.mix(strip, 0, axis=1)
             images[slot, : seen.shape[0], : seen.shape[1]] = seen
         filled = [*chosen, *[chosen[-1]] * (self.batch - len(chosen))]
@@ -169,13 +172,13 @@ class _Source:
     share: Float[np.ndarray, " n"] | None  # of the second; None: the first as it is
 
     @classmethod
-    def of(cls, side: int, canvas: int, scale: float, corners: str) -> "_Source":
+    def for_side(cls, side: int, canvas: int, scale: float, corners: str) -> "_Source":
         if scale == 1:
             return cls(np.arange(side), np.arange(side), None)
         low, share = source_of(min(canvas, scaled(side, scale, corners)), scale, corners)
         return cls(np.clip(low, 0, side - 1), np.clip(low + 1, 0, side - 1), share)
 
-    def of_window(self, start: int, length: int) -> "_Source":
+    def in_window(self, start: int, length: int) -> "_Source":
         """Of those of a window that there are in the image."""
         cut = slice(start, start + length)
         share = None if self.share is None else self.share[cut]

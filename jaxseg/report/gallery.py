@@ -183,11 +183,11 @@ def _card(item: Item, small: Encoded, number: int) -> str:
     )
     panels = [_panel(photo, "image"), _panel(_canvas(small, number, "truth", item.name), "truth")]
     for i, prediction in enumerate(item.predictions):
-        of = f" of {prediction.name}" if count > 1 else ""
-        drawn = _canvas(small, number, "prediction", f"{item.name}{of}", i)
+        suffix = f" of {prediction.name}" if count > 1 else ""
+        drawn = _canvas(small, number, "prediction", f"{item.name}{suffix}", i)
         panels.append(_panel(drawn, prediction.name, prediction.note))
-        wrong = _canvas(small, number, "errors", f"{item.name}{of}", i)
-        panels.append(_panel(wrong, f"errors{of}"))
+        wrong = _canvas(small, number, "errors", f"{item.name}{suffix}", i)
+        panels.append(_panel(wrong, f"errors{suffix}"))
     return (
         f'<article class="item"><h4>{name}</h4><p class="note">{size}</p>'
         f'<div class="panels">{"".join(panels)}</div></article>'

@@ -52,6 +52,6 @@ def _facts(starts: list[dict[str, Any]]) -> list[tuple[str, str]]:
     for name, said in (("commit", folder.commit), ("devices", devices), ("versions", versions)):
         counts = collections.Counter(map(said, starts))
         for text, count in counts.most_common():
-            of = "" if len(counts) == 1 else f" ({count} of {len(starts)} runs)"
-            facts.append((name, text + of))
+            suffix = "" if len(counts) == 1 else f" ({count} of {len(starts)} runs)"
+            facts.append((name, text + suffix))
     return facts

@@ -113,7 +113,7 @@ def _row(name: str, tasks: list[plan.Task], record: Mapping[str, Any]) -> RowRes
 
 
 def _result(task: plan.Task, metric: str, split: str) -> Result:
-    found = status.of_task(task, metric, split)
+    found = status.task_status(task, metric, split)
     path = status.score_path(task, split)
     done = found.state == "finished" and path.exists()
     scores = json.loads(path.read_text()) if done else None

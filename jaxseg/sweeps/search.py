@@ -120,7 +120,7 @@ class Search:
     def _end(self, task: Task, trial: Any, pool: Pool) -> None:
         """Tell Optuna how a trial ended; one that a signal stopped goes on with the next start."""
         state = self._optuna.trial.TrialState
-        found = status.of_task(task, self.metric, self.split)
+        found = status.task_status(task, self.metric, self.split)
         if found.state == "finished" and found.score is not None:
             self._study.tell(trial, found.score)
         elif task in pool.pruned:

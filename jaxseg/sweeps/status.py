@@ -64,11 +64,13 @@ def unit(metric: str) -> float:
     return 100.0 if metric in PERCENT else 1.0
 
 
-def of_task(task: Task, metric: str, split: str) -> Status:
-    return _of_run(task, metric, split) if task.trains else _of_evaluation(task, metric, split)
+def task_status(task: Task, metric: str, split: str) -> Status:
+    return (
+        _run_status(task, metric, split) if task.trains else _evaluation_status(task, metric, split)
+    )
 
 
-def _of_run(task: Task, metric: str, split: str) -> Status:
+def _run_status(task: Task, metric: str, split: str) -> Status:
     try:
         record = runs.status(task.workdir)
     except UserError:
@@ -87,7 +89,7 @@ def _of_run(task: Task, metric: str, split: str) -> Status:
     return Status(task, state, step, score, left, record.get("reason", ""))
 
 
-def _of_evaluation(task: Task, metric: str, split: str) -> Status:
+def _evaluation_status(task: Task, metric: str, split: str) -> Status:
     path = score_path(task, split)
     if not path.exists():
         return Status(task, "waiting")

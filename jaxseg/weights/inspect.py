@@ -52,10 +52,10 @@ def _needs(imported: Imported) -> Iterator[str]:
     yield f'model:      --config "FILE:{",".join([imported.model, *options])}"'
     if imported.model == "classifier":
         yield "            or another model with such an encoder, whose other layers stay fresh"
-    of_images = [flag("dataset.mean", imported.mean), flag("dataset.std", imported.std)]
+    image_flags = [flag("dataset.mean", imported.mean), flag("dataset.std", imported.std)]
     if (channels := len(imported.mean)) != 3 or imported.bits != 8:
-        of_images += [flag("dataset.channels", channels), flag("dataset.bits", imported.bits)]
-    yield f"images:     {' '.join(of_images)}"
+        image_flags += [flag("dataset.channels", channels), flag("dataset.bits", imported.bits)]
+    yield f"images:     {' '.join(image_flags)}"
     if imported.assumed:
         yield f"assumed:    {', '.join(sorted(imported.assumed))}: such files do not tell"
     if imported.folded:

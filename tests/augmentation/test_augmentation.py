@@ -107,10 +107,10 @@ def test_devices_and_compilers_augment_alike_and_exchange_nothing(tiny_config):
     program = jax.jit(augment).lower(placed).compile()
     assert not re.search("all-|collective|permute", program.as_text() or "all-")
     by_pmap = parallel.Pmap(jax.devices())
-    of_pmap = jax.pmap(augment)(by_pmap.place(batch))
+    augmented = jax.pmap(augment)(by_pmap.place(batch))
     for name, array in want.items():
         np.testing.assert_array_equal(by_jit.local(program(placed)[name]), array)
-        np.testing.assert_array_equal(by_pmap.local(of_pmap[name]), array)
+        np.testing.assert_array_equal(by_pmap.local(augmented[name]), array)
 
 
 def test_a_training_goes_as_if_the_host_had_augmented(tiny_config, one_conv):

@@ -35,7 +35,7 @@ class Headers:
 
 def test_sizes_of_a_source():
     source = Headers([(30, 40), None, (50, 20), (10, 90)])
-    found = Sizes.of(source, (0.5, 2.0))
+    found = Sizes.from_source(source, (0.5, 2.0))
     assert found is not None
     assert found == Sizes((10, 50), (20, 90), (40, 50, 90), (0.5, 2.0))
     assert Sizes.from_dict(json.loads(json.dumps(found.to_dict()))) == found
@@ -43,14 +43,14 @@ def test_sizes_of_a_source():
 
 def test_no_more_than_some_hundred_headers_are_read():
     source = Headers([(10 + i // 1000, 10) for i in range(5000)])
-    found = Sizes.of(source, (1.0, 1.0))
+    found = Sizes.from_source(source, (1.0, 1.0))
     assert source.asked <= 200
     assert found is not None
     assert found.height == (10, 14)  # spread over all of them
 
 
 def test_a_source_that_can_not_be_read_has_none():
-    assert Sizes.of(Headers([None]), (1.0, 1.0)) is None
+    assert Sizes.from_source(Headers([None]), (1.0, 1.0)) is None
 
 
 @pytest.mark.parametrize(

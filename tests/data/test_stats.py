@@ -55,7 +55,7 @@ def test_the_parts_of_a_split_add_up_to_it(array_source):
     source = array_source([(4 + i, 9) for i in range(7)])
     whole = stats.measure(source)
     rows = np.array([stats.measure(source, part=(i, 3)).row() for i in range(3)])
-    together = stats.Stats.of_rows(source.classes, rows)
+    together = stats.Stats.from_rows(source.classes, rows)
     assert (together.images, together.void_pixels) == (7, whole.void_pixels)
     for counted in ("pixels", "images_with", "where_present"):
         np.testing.assert_array_equal(getattr(together, counted), getattr(whole, counted))

@@ -39,9 +39,9 @@ def test_scores_of_cells_are_those_of_scikit_image(seed, blobs, scores_of):
     # H(truth | found) and H(found | truth): what merges and what splits add
     added = sum(variation_of_information(truth, found, ignore_labels=(0,)))
     alone = [np.unique(x[truth > 0], return_counts=True)[1] for x in (truth, found)]
-    of_truth, of_found = (-np.sum(n / n.sum() * np.log2(n / n.sum())) for n in alone)
-    mutual = (of_truth + of_found - added) / 2
-    assert scores["membrane_info_f"] == pytest.approx(2 * mutual / (of_truth + of_found))
+    in_truth, in_found = (-np.sum(n / n.sum() * np.log2(n / n.sum())) for n in alone)
+    mutual = (in_truth + in_found - added) / 2
+    assert scores["membrane_info_f"] == pytest.approx(2 * mutual / (in_truth + in_found))
 
 
 def test_splits_and_merges_have_scores_of_their_own():

@@ -17,14 +17,14 @@ def _reference(model, apply, image, size, views):
     """Arguments: the padded, normalised image and its size without padding."""
     turns = (False, True)[: 1 + views.flip]
     found = [
-        _of_view(model, apply, image, size, views, scale, turn)
+        _one_view(model, apply, image, size, views, scale, turn)
         for scale in views.scales
         for turn in turns
     ]
     return np.mean(found, 0)
 
 
-def _of_view(model, apply, image, size, views, scale, turn):
+def _one_view(model, apply, image, size, views, scale, turn):
     seen, new = _rescaled(np.asarray(image, np.float64), size, scale, model)
     corners, rows, columns = model.corners, *image.shape[:2]
     if model.context:

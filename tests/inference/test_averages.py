@@ -167,7 +167,7 @@ def test_with_windows_there_is_no_loss(one_conv, run_compiled):
         assert not np.any(sums["cross_entropy"])
         np.testing.assert_array_equal(best, scores.argmax(-1))
         np.testing.assert_allclose(sure, scores.max(-1), rtol=1e-5)
-    assert loss.of_split({name: np.asarray(x) for name, x in sums.items()})["loss"] is None
+    assert loss.split_value({name: np.asarray(x) for name, x in sums.items()})["loss"] is None
 
 
 def test_temperature_divides_logits(one_conv, run_compiled):

@@ -61,13 +61,13 @@ def test_an_image_is_rescaled_apart_from_its_padding(make, run_compiled):
 )
 def test_values_that_no_range_refuses(values, message):
     with pytest.raises(UserError, match=message):
-        Views.of(Eval(**values))
+        Views.from_config(Eval(**values))
 
 
 def test_one_number_is_both_sides():
-    assert Views.of(Eval(window=(64,))) == Views(window=(64, 64))
-    assert Views.of(Eval(window=(64, 32))).window == (64, 32)
-    assert Views.of(Eval()) == PLAIN
+    assert Views.from_config(Eval(window=(64,))) == Views(window=(64, 64))
+    assert Views.from_config(Eval(window=(64, 32))).window == (64, 32)
+    assert Views.from_config(Eval()) == PLAIN
     assert PLAIN.is_plain
     assert Views(temperature=2.0).is_plain
     for other in ({"flip": True}, {"scales": (0.5,)}, {"scales": (1.0, 1.0)}, {"window": (8, 8)}):

@@ -107,7 +107,7 @@ def with_void():
     return logits, labels, added
 
 
-def of_two_classes():
+def two_classes():
     logits, labels, added = batch()
     return logits, np.where(labels < 2, 0, 2).astype(np.int32), added
 
@@ -118,14 +118,14 @@ def with_an_image_of_void():
     return logits, labels, added
 
 
-def of_one_label():
+def one_label():
     logits, labels, added = batch()
     labels[0] = 1
     labels[1] = 3
     return logits, labels, added
 
 
-def of_one_pixel():
+def one_pixel():
     logits, labels, added = batch()
     labels.flat[np.arange(labels.size) != 70] = VOID
     return logits, labels, added
@@ -133,10 +133,10 @@ def of_one_pixel():
 
 CASES = {
     "void": with_void,
-    "absent classes": of_two_classes,
+    "absent classes": two_classes,
     "an image of void": with_an_image_of_void,
-    "one class in each image": of_one_label,
-    "one pixel": of_one_pixel,
+    "one class in each image": one_label,
+    "one pixel": one_pixel,
     "one class": lambda: batch((2, 2), (5, 4), 1),
     "255 classes": lambda: batch((2, 2), (3, 3), 255),
 }
@@ -186,7 +186,7 @@ def test_logits_of_certainty_give_numbers(compute):
 
 
 def test_what_is_right_for_certain_costs_nothing(compute):
-    logits, labels, added = of_one_label()
+    logits, labels, added = one_label()
     logits[:] = 0
     logits[0, ..., 1] = logits[1, ..., 3] = 200
     values, _ = compute(logits, labels, added)
@@ -224,12 +224,12 @@ def test_eight_devices_give_the_numbers_of_one(compute, eight_images, way):
         function = jax.jit(functools.partial(values_and_gradients, keys=PLAIN))
     else:
 
-        def of_device(*arrays):
+        def device_loss(*arrays):
             values, gradients = values_and_gradients(*arrays, keys=PLAIN, axis_name="devices")
             return jax.lax.psum(values, "devices"), gradients
 
         arrays = [array[:, None] for array in eight_images]
-        function = jax.pmap(of_device, "devices", out_axes=(None, 0))
+        function = jax.pmap(device_loss, "devices", out_axes=(None, 0))
     options: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
     compiled = function.lower(*arrays).compile(compiler_options=options)
     values, gradients = jax.device_get(compiled(*arrays))
@@ -245,8 +245,8 @@ def test_eight_devices_give_the_numbers_of_one(compute, eight_images, way):
 def test_losses_of_pixels_and_images_add_up_over_parts(compute, eight_images):
     whole, _ = compute(*eight_images)
     every, _ = variants(4)
-    of_batch = every.names_of_whole_batch()
-    parts = WeightedSum({k: v for k, v in every.losses.items() if k not in of_batch}, VOID)
+    whole_batch = every.names_of_whole_batch()
+    parts = WeightedSum({k: v for k, v in every.losses.items() if k not in whole_batch}, VOID)
     assert {"focal-1", "dice-2", "lovasz-3"} < set(parts.losses)
     sums = {name: np.zeros(2) for name in parts.losses}
     for i in range(0, 8, 2):

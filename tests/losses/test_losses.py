@@ -191,15 +191,15 @@ def test_the_loss_of_a_split_is_that_of_all_its_pixels_together(batch):
     counts = LOSS.counts(labels)
     terms = LOSS.terms(logits, labels, None, counts=counts, corners="half_pixel")
     expected = {f"loss/{name}": float(term) for name, term in terms.items()}
-    found = LOSS.of_split(sums)
+    found = LOSS.split_value(sums)
     assert found == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-6)
 
 
 def test_a_split_without_a_valid_pixel_has_no_loss():
     alone = WeightedSum({"cross_entropy": (2.0, CrossEntropy())}, VOID)
-    assert alone.of_split(alone.no_sums()) == {"loss": None}
-    assert alone.of_split({"cross_entropy": np.array([6.0, 3.0])}) == {"loss": 4.0}
-    assert alone.of_split({"cross_entropy": np.array([np.nan, 3.0])}) == {"loss": None}
+    assert alone.split_value(alone.no_sums()) == {"loss": None}
+    assert alone.split_value({"cross_entropy": np.array([6.0, 3.0])}) == {"loss": 4.0}
+    assert alone.split_value({"cross_entropy": np.array([np.nan, 3.0])}) == {"loss": None}
 
 
 def test_a_split_has_no_loss_where_a_term_does_not_add_up():
@@ -208,14 +208,14 @@ def test_a_split_has_no_loss_where_a_term_does_not_add_up():
         {"cross_entropy": (2.0, CrossEntropy()), "dice": (1.0, Dice(per_image=True))}, VOID
     )
     assert several.adding_up_over("image") == several
-    of_tiles = several.adding_up_over("pixel")
-    assert of_tiles.left_out == ("dice",)
-    assert of_tiles.of_split({"cross_entropy": np.array([6.0, 3.0])}) == {
+    tiled = several.adding_up_over("pixel")
+    assert tiled.left_out == ("dice",)
+    assert tiled.split_value({"cross_entropy": np.array([6.0, 3.0])}) == {
         "loss": None,
         "loss/cross_entropy": 4.0,
     }
     ohem = WeightedSum({"ohem": (1.0, Ohem())}, VOID).adding_up_over("image")
-    assert ohem.of_split(ohem.no_sums()) == {"loss": None}
+    assert ohem.split_value(ohem.no_sums()) == {"loss": None}
 
 
 def test_overlaps_of_a_split_are_those_of_one_batch(batch):
@@ -230,8 +230,8 @@ def test_overlaps_of_a_split_are_those_of_one_batch(batch):
         sums = {name: sums[name] + np.asarray(more[name]) for name in sums}
     terms = both.terms(logits, labels, None, counts=both.counts(labels), corners="half_pixel")
     expected = {f"loss/{name}": float(term) for name, term in terms.items()}
-    found = both.of_split(sums)
+    found = both.split_value(sums)
     assert found == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-6)
     void = both.sums(logits, jnp.full_like(labels, VOID), corners="half_pixel")
     nothing = {"loss": None, "loss/dice": None, "loss/tversky": None}
-    assert both.of_split({name: np.asarray(each) for name, each in void.items()}) == nothing
+    assert both.split_value({name: np.asarray(each) for name, each in void.items()}) == nothing

@@ -252,7 +252,7 @@ class Sweep:
 
     def statuses(self):
         tasks = plan.stored_tasks(self.workdir)
-        found = [status.of_task(task, "miou", "val") for task in tasks]
+        found = [status.task_status(task, "miou", "val") for task in tasks]
         found = slurm.with_jobs(found, self.workdir, slurm.queue())
         return {slurm.task_key(each.task): each for each in found}
 

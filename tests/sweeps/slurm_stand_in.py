@@ -120,11 +120,11 @@ def _may_begin(job, jobs):
 def _is_ready(job, jobs, running):
     about = jobs[job]
     needed = about["options"].get("dependency", "").removeprefix("afterok:")
-    of_array = [other for other in running if other.split("_")[0] == job.split("_")[0]]
+    siblings = [other for other in running if other.split("_")[0] == job.split("_")[0]]
     return (
         about["state"] == "PENDING"
         and (not needed or jobs[needed]["state"] == "COMPLETED")
-        and len(of_array) < about["parallel"]
+        and len(siblings) < about["parallel"]
     )
 
 

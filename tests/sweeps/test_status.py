@@ -26,7 +26,7 @@ def tasks(made):
 
 
 def of(task):
-    return status.of_task(task, "miou", "val")
+    return status.task_status(task, "miou", "val")
 
 
 def test_a_run_that_never_began_is_waiting(tasks):

@@ -155,8 +155,8 @@ def test_the_first_convolution_adapts_to_other_inputs(channels):
         np.testing.assert_allclose(ours[:, :, channel], expected, rtol=1e-6)
     if channels == 1:  # grey gives what it gives in all three channels
         grey = np.random.default_rng(0).normal(size=(3, 3, 1))
-        of_rgb = np.einsum("hwc,hwco->o", grey.repeat(3, -1), theirs)
-        np.testing.assert_allclose(np.einsum("hwc,hwco->o", grey, ours), of_rgb, rtol=1e-5)
+        expected = np.einsum("hwc,hwco->o", grey.repeat(3, -1), theirs)
+        np.testing.assert_allclose(np.einsum("hwc,hwco->o", grey, ours), expected, rtol=1e-5)
     assert f"{kernel} adapted from 3 to {channels} input channels" in str(report)
 
 

@@ -39,8 +39,8 @@ def test_a_canvas_that_is_mostly_padding_is_refused(make_source):
 def test_images_are_whole_and_in_the_order_of_the_host_s_crops(batches, take, make_source):
     source = make_source()
     crops, whole = take(batches(source), 4), take(batches(source, canvas=(33, 40)), 4)
-    for of_host, batch in zip(crops, whole, strict=True):
-        assert batch.names == of_host.names
+    for crop, batch in zip(crops, whole, strict=True):
+        assert batch.names == crop.names
         for slot, name in enumerate(batch.names):
             example = source[int(name.removeprefix("example"))]
             height, width = batch.plan["size"][slot]
