@@ -93,10 +93,15 @@ def test_without_rasterio_the_error_names_the_extra(without_rasterio):
         read_image(written(BANDS, planarconfig="contig"), "a", FIVE)
 
 
-def test_rgb_of_16_bits_is_prepared_without_rasterio(without_rasterio, folder, tmp_path):
+def test_rgb_of_16_bits_is_prepared_without_rasterio(
+    without_rasterio, folder, tmp_path, make_dataset
+):
     """It is needed for all 16 bits, but not for the 8 that are read by default."""
     path = folder / "train/images/t0.png"
     image = np.asarray(Image.open(path)).astype(np.uint16) << 8
     path.with_suffix(".tif").write_bytes(written(image, "rgb"))
     path.unlink()
     data.prepare("folder", folder, tmp_path / "out")
+    source = data.load(make_dataset(data_dir=str(tmp_path / "out"), source=str(folder)), "train")
+    (prepared,) = (e["image"] for e in (source[i] for i in range(5)) if e["name"] == "t0")
+    np.testing.assert_array_equal(prepared, image >> 8)
