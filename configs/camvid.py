@@ -3,8 +3,8 @@
 Data:    jaxseg data prepare camvid --source DIR   (DIR/{train,val,test}/{images,masks})
 Claim:   to stand beside SegNet 46.4 (Badrinarayanan et al. 2017) and FCN-8s 57.0 mIoU on test, with
          running statistics, at full resolution, void left out. Full schedule on a GPU: not yet run.
-         Measured with the command below on 2 CPU cores in 30 minutes: 49.47 mIoU on val (25.0,
-         38.4, 43.9, 49.5 every 300 steps); the weights are roots of the median-frequency ones.
+         Measured with the command below on 2 CPU cores in 16 minutes: 48.49 mIoU on val (23.5,
+         37.7, 43.6, 48.5 every 300 steps); the weights are roots of the median-frequency ones.
 Command: jaxseg train --config configs/camvid.py:unet,width=16 --workdir runs/camvid
          --config.total_steps=1200 --config.batch_size=4 --config.augment.crop_size="(192,256)"
          --config.augment.scale="(0.5,1.0)" --config.augment.brightness=0.4
@@ -16,8 +16,8 @@ DeepLabv3+ on MobileNetV2 from ImageNet weights (README's first command, 1,400 s
 cores): 67.95 mIoU on val, 61.14, 66.98, 67.25 and 67.95 every 350 steps.
 
 From ImageNet weights (MobileNetV2 of TF-Slim, batch norms folded: SOURCE) against from scratch, 240
-steps of 8 on 2 CPU cores, 10 and 7 minutes: val mIoU after 80, 160 and 240 steps 33.40, 39.06 and
-41.09 against 16.10, 23.69 and 26.71 (the same command without init_from).
+steps of 8 on 2 CPU cores, 6 and 4 minutes: val mIoU after 80, 160 and 240 steps 36.20, 41.66 and
+43.68 against 17.39, 21.79 and 24.54 (the same command without init_from).
          jaxseg train --workdir runs/camvid_mobilenet --config
          configs/camvid.py:deeplabv3plus,backbone=mobilenet_v2,separable=True,padding=tf_same,norm_epsilon=0.001
          --config.init_from=SOURCE --config.dataset.mean="(127.5,127.5,127.5)"
