@@ -1,5 +1,6 @@
 """A request to stop, in one process: which signals make one, and what the second Ctrl-C does."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -94,3 +95,51 @@ def test_outside_training_a_signal_ends_the_command(number, code):
         wait_for_it()
     assert error.value.exit_code == code
     assert signal.getsignal(number) == before
+
+
+# Imported, it gets a signal before its end.
+INTERRUPTED = """
+import os
+import time
+
+os.kill(os.getpid(), {number})
+time.sleep(0.2)
+whole = True
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGTERM, Stopped), (signal.SIGUSR2, Stopped), (signal.SIGINT, KeyboardInterrupt)],
+)
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path, monkeypatch, number, raised):
+    """In compiled modules an exception of Python makes C++ abort the process."""
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+    name = f"interrupted_by_{number.name}"
+    (tmp_path / f"{name}.py").write_text(INTERRUPTED.format(number=int(number)))
+    monkeypatch.syspath_prepend(tmp_path)
+    imported = []
+
+    def command():
+        imported.append(importlib.import_module(name).whole)
+        time.sleep(10)
+
+    with pytest.raises(raised), end_command():
+        command()
+    assert imported == [True]
+
+
+def test_a_signal_that_waits_when_the_command_ends_is_gone(tmp_path, monkeypatch):
+    (tmp_path / "interrupted_last.py").write_text(
+        INTERRUPTED.format(number=int(signal.SIGTERM)).replace("0.2", "0")
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with end_command():
+            importlib.import_module("interrupted_last")
+        time.sleep(0.2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not heard
