@@ -26,8 +26,8 @@ def use(command: str) -> None:
     time. Pages of 2 MB make that cheap; where there are none, the process keeps its memory. Both at
     once made steps slower on two cores: of DeepLabv3+ on MobileNetV2 at 2x257x257 from 0.23 to
     0.31 s, of DeepLabv3 on ResNet-50 from 0.90 to 1.11 s, of a U-Net of 16 channels from 0.40 to
-    0.44 s. CamVid's training (8x256x320, 120 steps, three evaluations) peaks at 3.7 GiB; at 3.9 GiB
-    if blocks of up to 32 MB are kept, as glibc would.
+    0.44 s. CamVid's training (8x256x320, 300 steps, three evaluations) peaks at 3.6 GiB; keeping
+    blocks of up to 32 MB, as glibc would, takes 0.2 GiB more.
 
     glibc reads GLIBC_TUNABLES when a process starts, and at no other time: hence the second start.
     It keeps the arguments, the process's number and its open files, and comes before anything slow
